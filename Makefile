@@ -1,0 +1,49 @@
+# Two commands are all one needs: `make demo` and `make test`. Each makes .venv when there is none
+# and installs again when pyproject.toml or constraints.txt changed.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-all lint format bench docs clean
+
+demo: .venv/installed
+	$(BIN)/throughtime compare --demo --out runs/demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks.recurrent
+
+docs: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv build dist site
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+# torch first and by its exact version: pip then finds the CPU build and nothing pulls another one in.
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]"
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group tests --group lint
+	touch $@

@@ -1,0 +1,39 @@
+"""The GRU, everywhere: signature, shapes and choice of implementation."""
+
+from throughtime.kernels import registry
+from throughtime.kernels.gru import reference
+from throughtime.shapes import Bool, Float, Tensor
+
+registry.register("gru", registry.Implementation("reference", reference.gru, registry.always))
+
+
+def gru(
+    x: Float[Tensor, "batch time input"],
+    hidden: Float[Tensor, "batch hidden"],
+    weight_input: Float[Tensor, "3*hidden input"],
+    weight_hidden: Float[Tensor, "3*hidden hidden"],
+    bias: Float[Tensor, " 3*hidden"],
+    bias_hidden: Float[Tensor, " hidden"] | None = None,
+    *,
+    initial: Float[Tensor, "batch hidden"],
+    mask: Bool[Tensor, "batch time"] | None = None,
+    reset: Bool[Tensor, "batch time"] | None = None,
+) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
+    """Run a GRU over time: all outputs, and the last hidden state.
+
+    Args:
+        x: what comes in.
+        hidden: the hidden state before the first step.
+        weight_input: W; blocks r, z, n from the top.
+        weight_hidden: U; the same blocks.
+        bias: b; the same blocks.
+        bias_hidden: b_h of block n. With it the reset gate acts after the matrix product (torch.nn),
+            without it before (Cho et al. 2014).
+        initial: the hidden state wherever `reset` begins a new sequence.
+        mask: True where a step is real.
+        reset: True where a new sequence begins.
+    """
+    chosen = registry.choose("gru", x.device, x.dtype)
+    return chosen.function(
+        x, hidden, weight_input, weight_hidden, bias, bias_hidden, initial, mask, reset
+    )

@@ -1,0 +1,44 @@
+"""The LSTM, everywhere: signature, shapes and choice of implementation."""
+
+from throughtime.kernels import registry
+from throughtime.kernels.lstm import reference
+from throughtime.shapes import Bool, Float, Tensor
+
+registry.register("lstm", registry.Implementation("reference", reference.lstm, registry.always))
+
+
+def lstm(
+    x: Float[Tensor, "batch time input"],
+    hidden: Float[Tensor, "batch hidden"],
+    cell: Float[Tensor, "batch hidden"],
+    weight_input: Float[Tensor, "4*hidden input"],
+    weight_hidden: Float[Tensor, "4*hidden hidden"],
+    bias: Float[Tensor, " 4*hidden"],
+    *,
+    initial_hidden: Float[Tensor, "batch hidden"],
+    initial_cell: Float[Tensor, "batch hidden"],
+    mask: Bool[Tensor, "batch time"] | None = None,
+    reset: Bool[Tensor, "batch time"] | None = None,
+) -> tuple[
+    Float[Tensor, "batch time hidden"],
+    Float[Tensor, "batch hidden"],
+    Float[Tensor, "batch hidden"],
+]:
+    """Run an LSTM over time: all outputs, the last hidden state and the last cell state.
+
+    Args:
+        x: what comes in.
+        hidden: the hidden state before the first step.
+        cell: the cell state before the first step.
+        weight_input: W; blocks i, f, g, o from the top.
+        weight_hidden: U; the same blocks.
+        bias: b; the same blocks.
+        initial_hidden: the hidden state wherever `reset` begins a new sequence.
+        initial_cell: the cell state there.
+        mask: True where a step is real.
+        reset: True where a new sequence begins.
+    """
+    chosen = registry.choose("lstm", x.device, x.dtype)
+    return chosen.function(
+        x, hidden, cell, weight_input, weight_hidden, bias, initial_hidden, initial_cell, mask, reset
+    )

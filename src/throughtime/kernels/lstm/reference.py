@@ -1,0 +1,42 @@
+"""The definition of the LSTM: a plain loop, always available, the measure for every other version."""
+
+import torch
+from torch.nn import functional
+
+from throughtime.kernels import steps
+from throughtime.shapes import Bool, Float, Tensor
+
+
+def lstm(
+    x: Float[Tensor, "batch time input"],
+    hidden: Float[Tensor, "batch hidden"],
+    cell: Float[Tensor, "batch hidden"],
+    weight_input: Float[Tensor, "4*hidden input"],
+    weight_hidden: Float[Tensor, "4*hidden hidden"],
+    bias: Float[Tensor, " 4*hidden"],
+    initial_hidden: Float[Tensor, "batch hidden"],
+    initial_cell: Float[Tensor, "batch hidden"],
+    mask: Bool[Tensor, "batch time"] | None,
+    reset: Bool[Tensor, "batch time"] | None,
+) -> tuple[
+    Float[Tensor, "batch time hidden"],
+    Float[Tensor, "batch hidden"],
+    Float[Tensor, "batch hidden"],
+]:
+    """Gates i, f, g, o; c_t = f c_(t-1) + i g; h_t = o tanh(c_t)."""
+    projected = functional.linear(steps.hide_padding(x, mask), weight_input, bias)
+    time = x.shape[1]
+    outputs = []
+    for p, real, new in zip(
+        projected.unbind(1), steps.columns(mask, time), steps.columns(reset, time), strict=True
+    ):
+        h = steps.begin(new, hidden, initial_hidden)
+        c = steps.begin(new, cell, initial_cell)
+        i, f, g, o = (p + functional.linear(h, weight_hidden)).chunk(4, dim=-1)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        c_next = f * c + i * g
+        h_next = (o * torch.tanh(c_next)).to(h.dtype)
+        cell = steps.keep(real, c_next, c)
+        hidden = steps.keep(real, h_next, h)
+        outputs.append(hidden)
+    return steps.join(outputs, hidden, mask), hidden, cell

@@ -1,0 +1,38 @@
+"""The RNN, everywhere: signature, shapes and choice of implementation."""
+
+from throughtime.kernels import registry
+from throughtime.kernels.rnn import reference
+from throughtime.shapes import Bool, Float, Tensor
+
+registry.register("rnn", registry.Implementation("reference", reference.rnn, registry.always))
+
+
+def rnn(
+    x: Float[Tensor, "batch time input"],
+    hidden: Float[Tensor, "batch hidden"],
+    weight_input: Float[Tensor, "hidden input"],
+    weight_hidden: Float[Tensor, "hidden hidden"],
+    bias: Float[Tensor, " hidden"],
+    *,
+    initial: Float[Tensor, "batch hidden"],
+    mask: Bool[Tensor, "batch time"] | None = None,
+    reset: Bool[Tensor, "batch time"] | None = None,
+    activation: str = "tanh",
+) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
+    """Run an RNN over time: all outputs, and the last hidden state.
+
+    Args:
+        x: what comes in.
+        hidden: the hidden state before the first step.
+        weight_input: W.
+        weight_hidden: U.
+        bias: b.
+        initial: the hidden state wherever `reset` begins a new sequence.
+        mask: True where a step is real.
+        reset: True where a new sequence begins.
+        activation: `tanh`, `relu` or `sigmoid`.
+    """
+    chosen = registry.choose("rnn", x.device, x.dtype)
+    return chosen.function(
+        x, hidden, weight_input, weight_hidden, bias, initial, mask, reset, activation
+    )
