@@ -60,9 +60,7 @@ def _map(function: Callable[..., Tensor], states: tuple[State, ...]) -> Any:
         raise InputError(f"state: expected tensors in tuples, got {type(first).__name__}")
     for other in states[1:]:
         if type(other) is not type(first) or len(other) != len(first):
-            raise InputError(
-                f"state: structures differ, {structure(first)} and {structure(other)}"
-            )
+            raise InputError(f"state: structures differ, {structure(first)} and {structure(other)}")
     parts = [_map(function, tuple(column)) for column in zip(*states, strict=True)]
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
@@ -169,7 +167,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> St
 
 
 def save_tree(tree: Any, path: str | os.PathLike[str]) -> None:
-    """Write nested dictionaries, lists, tuples, tensors and plain values to one file, atomically."""
+    """Write nested dictionaries, lists, tuples, tensors and plain values to one file at once."""
     bodies: dict[str, Tensor] = {}
     form = json.dumps(_describe(tree, "", bodies))
     data = safetensors.torch.save(bodies, metadata={"throughtime.form": form})
@@ -236,8 +234,7 @@ def _describe(tree: Any, name: str, bodies: dict[str, Tensor]) -> Any:
     if isinstance(tree, tuple | list):
         names = getattr(tree, "_fields", range(len(tree)))
         parts = [
-            _describe(part, f"{name}.{key}", bodies)
-            for key, part in zip(names, tree, strict=True)
+            _describe(part, f"{name}.{key}", bodies) for key, part in zip(names, tree, strict=True)
         ]
         if hasattr(tree, "_fields"):
             return {"named": type(tree).__name__, "parts": parts}

@@ -44,7 +44,12 @@ def always(device: torch.device, dtype: torch.dtype) -> None:
     """Refuse nothing: the reference runs everywhere."""
 
 
-class use:  # noqa: N801 - it reads as a verb: `kernels.use("reference")`
+def names() -> list[str]:
+    """The names of all implementations there are, of any operation."""
+    return sorted({one.name for every in _OPERATIONS.values() for one in every})
+
+
+class use:
     """Force one implementation for every operation; `None` returns to the free choice.
 
     As a call it holds from then on in the whole process; as a context it ends with the block.
@@ -60,7 +65,7 @@ class use:  # noqa: N801 - it reads as a verb: `kernels.use("reference")`
 
     def __init__(self, name: str | None) -> None:
         global _forced
-        known = sorted({one.name for every in _OPERATIONS.values() for one in every})
+        known = names()
         if name is not None and name not in known:
             raise InputError(f"use: no implementation is called {name!r}, there are {known}")
         self._before, _forced = _forced, name

@@ -57,8 +57,8 @@ class Layer(nn.Module):
         self,
         x: Tensor,
         state: State = None,
-        mask: Bool[Tensor, "batch time"] | None = None,
-        reset: Bool[Tensor, "batch time"] | None = None,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Run over time.
 
@@ -88,9 +88,13 @@ class Layer(nn.Module):
         """
         name = type(self).__name__
         if x.ndim != 3:
-            raise InputError(f"{name}: x has shape {list(x.shape)}, expected [batch, time, features]")
+            raise InputError(
+                f"{name}: x has shape {list(x.shape)}, expected [batch, time, features]"
+            )
         if self.input_size is not None and x.shape[2] != self.input_size:
-            raise InputError(f"{name}: x has {x.shape[2]} features, input_size is {self.input_size}")
+            raise InputError(
+                f"{name}: x has {x.shape[2]} features, input_size is {self.input_size}"
+            )
         self.check_dtype(x)
         self.check_marks(x, mask, reset)
         self.check_state(state, x.shape[0])

@@ -1,6 +1,7 @@
 """Layers on top of each other, around each other, and in both directions."""
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class Stack(Layer):
         if not layers:
             raise InputError("Stack: expected at least one layer, got none")
         size = layers[0].input_size
-        for below, above in zip(layers, layers[1:], strict=False):
+        for below, above in pairwise(layers):
             size = below.output_size if below.output_size is not None else size
             if None not in (size, above.input_size) and size != above.input_size:
                 raise InputError(
@@ -96,7 +97,7 @@ class Stack(Layer):
 
 
 class Residual(Layer):
-    """The input added to the layer's output: $y = x + \\mathrm{layer}(x)$.
+    r"""The input added to the layer's output: $y = x + \mathrm{layer}(x)$.
 
     Args:
         layer: must give as many features as it takes.

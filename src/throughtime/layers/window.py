@@ -38,7 +38,7 @@ class Window(Layer):
         - `state`: `WindowState`, `[batch, size - 1, input_size]`; `None` means zeros.
         - `mask`, `reset`: `[batch, time]`, see [`Layer`][throughtime.layers.Layer]. Padded steps
           take no place in the window.
-        - `output`: `[batch, time, size * input_size]`; the oldest step first, its features together.
+        - `output`: `[batch, time, size * input_size]`; the oldest step first.
 
     Laws:
         - Causal, with a receptive field of exactly `size` real steps.
@@ -54,8 +54,6 @@ class Window(Layer):
         [3.0, 4.0]
     """
 
-    input_size: int
-    output_size: int
     anchor: Tensor
 
     def __init__(self, size: int, input_size: int = 1) -> None:
@@ -63,7 +61,7 @@ class Window(Layer):
         check_size("Window", "size", size)
         check_size("Window", "input_size", input_size)
         self.size = size
-        self.input_size = input_size
+        self.input_size = self.features = input_size
         self.output_size = size * input_size
         # A window has no weights; this empty tensor moves with .to() and says where and what it is.
         self.register_buffer("anchor", torch.empty(0), persistent=False)
@@ -76,11 +74,8 @@ class Window(Layer):
         dtype: torch.dtype | None = None,
     ) -> WindowState:
         """Zeros."""
-        return WindowState(
-            self.anchor.new_zeros(
-                batch_size, self.size - 1, self.input_size, device=device, dtype=dtype
-            )
-        )
+        past = (batch_size, self.size - 1, self.features)
+        return WindowState(self.anchor.new_zeros(past, device=device, dtype=dtype))
 
     def run(
         self,
@@ -95,7 +90,7 @@ class Window(Layer):
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), x, 0)
         line = torch.cat([state.past, x], dim=1)  # -> (B, P + T, I)
-        if mask is None and reset is None:
+        if mask is None and reset is None and time:
             output = line.unfold(1, self.size, 1).transpose(2, 3).flatten(2)
             return output, WindowState(line[:, time:])
 
@@ -105,7 +100,7 @@ class Window(Layer):
         slot = torch.where(real, past - 1 + taken, past + time)  # the last place is a dump
         ahead = torch.arange(past, device=x.device).expand(batch, past)
         places = torch.cat([ahead, slot], dim=1).unsqueeze(-1).expand_as(line)
-        dense = line.new_zeros(batch, past + time + 1, self.input_size).scatter(1, places, line)
+        dense = line.new_zeros(batch, past + time + 1, self.features).scatter(1, places, line)
 
         # A window ends at the latest real step and starts no earlier than the sequence did.
         back = torch.arange(past, -1, -1, device=x.device)

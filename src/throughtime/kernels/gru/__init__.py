@@ -27,8 +27,8 @@ def gru(
         weight_input: W; blocks r, z, n from the top.
         weight_hidden: U; the same blocks.
         bias: b; the same blocks.
-        bias_hidden: b_h of block n. With it the reset gate acts after the matrix product (torch.nn),
-            without it before (Cho et al. 2014).
+        bias_hidden: b_h of block n. With it the reset gate acts after the matrix product, as in
+            torch.nn; without it before, as in Cho et al. 2014.
         initial: the hidden state wherever `reset` begins a new sequence.
         mask: True where a step is real.
         reset: True where a new sequence begins.

@@ -40,5 +40,14 @@ def lstm(
     """
     chosen = registry.choose("lstm", x.device, x.dtype)
     return chosen.function(
-        x, hidden, cell, weight_input, weight_hidden, bias, initial_hidden, initial_cell, mask, reset
+        x,
+        hidden,
+        cell,
+        weight_input,
+        weight_hidden,
+        bias,
+        initial_hidden,
+        initial_cell,
+        mask,
+        reset,
     )

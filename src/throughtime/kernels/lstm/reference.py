@@ -1,4 +1,4 @@
-"""The definition of the LSTM: a plain loop, always available, the measure for every other version."""
+"""The definition of the LSTM: a plain loop, the measure for every other version."""
 
 import torch
 from torch.nn import functional

@@ -1,0 +1,55 @@
+"""Compile and export every case; run by test_compile.py in a process without shape checks."""
+
+import json
+import sys
+import warnings
+from typing import Any
+
+import torch
+
+from tests.laws.cases import CASES
+from throughtime.testing import Subject
+
+
+def differs(ours, theirs):
+    return not torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def check(case, how):
+    torch.manual_seed(0)
+    claims = {key: value for key, value in case.claims.items() if key == "inputs"}
+    subject = Subject(case.make(), **claims)
+    layer, x = subject.layer, subject.x(2, 5)
+    mask = torch.tensor([[True] * 5, [True, False, True, True, False]])
+    before = layer.initial_state(2)
+    output, after = layer(x, before, mask)
+    if how == "compile":
+        # The graph in one piece, forwards and backwards; what a backend makes of it is its affair.
+        torch.compiler.reset()
+        other: Any = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    else:
+        other: Any = torch.export.export(layer, (x, before, mask)).module()
+    again, after_again = other(x, before, mask)
+    if differs(again, output) or type(after) is not type(after_again):
+        return "another output"
+    if how == "compile" and any(p.requires_grad for p in layer.parameters()):
+        weights = [p for p in layer.parameters() if p.requires_grad]
+        ours = torch.autograd.grad(output.square().sum(), weights, allow_unused=True)
+        theirs = torch.autograd.grad(again.square().sum(), weights, allow_unused=True)
+        for one, two in zip(ours, theirs, strict=True):
+            if (one is None) != (two is None) or (one is not None and differs(one, two)):
+                return "another gradient"
+    return None
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    results = {}
+    for case in CASES:
+        for how in ("compile", "export"):
+            try:
+                results[f"{case.name}-{how}"] = check(case, how)
+            except Exception as error:
+                results[f"{case.name}-{how}"] = f"{type(error).__name__}: {str(error)[:300]}"
+    json.dump(results, sys.stdout)

@@ -1,0 +1,30 @@
+"""Compiled and exported layers give what they give uncompiled."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.laws.cases import CASES
+
+
+@pytest.fixture(scope="module")
+def results():
+    # In a process of its own: the shape checks of the tests cannot be traced.
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.laws.compiled"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("how", ["compile", "export"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_same_when(case, how, results):
+    assert results[f"{case.name}-{how}"] is None
