@@ -19,7 +19,8 @@ def check(case, how):
     torch.manual_seed(0)
     claims = {key: value for key, value in case.claims.items() if key == "inputs"}
     subject = Subject(case.make(), **claims)
-    layer, x = subject.layer, subject.x(2, 5)
+    layer: Any = subject.layer
+    x = subject.x(2, 5)
     mask = torch.tensor([[True] * 5, [True, False, True, True, False]])
     before = layer.initial_state(2)
     output, after = layer(x, before, mask)

@@ -17,6 +17,8 @@ Peer = Callable[[Any, Tensor, Any], tuple[Tensor, Any]]
 class LawBroken(AssertionError):
     """A layer does not keep a law; the message names the law and what differs."""
 
+    __module__ = "throughtime.testing"
+
 
 @dataclass
 class Subject:

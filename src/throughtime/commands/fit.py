@@ -1,0 +1,170 @@
+"""`throughtime fit`: train one model into a run folder."""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from throughtime.commands import options
+from throughtime.commands.console import progress_bar, say, show_pairs, show_table
+from throughtime.commands.measuring import Entry, baseline_entries, model_entries, plain
+from throughtime.commands.pages import comparison_page, result_table
+from throughtime.commands.sharing import folder_for, open_and_show, versions
+from throughtime.errors import InputError
+from throughtime.inspect.report import write_report
+from throughtime.models.config import NEURAL
+from throughtime.tasks.opening import Opened, open_data
+from throughtime.training.fitting import fit as fit_run
+from throughtime.training.run import RunConfig, read_config, read_vocabulary
+
+INTERRUPTED = 130
+
+
+def fit(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATA]", help="A CSV, Parquet, .npy or text file, or the name of "
+                       "built-in data; none with --resume."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="window, rnn, lstm or gru.", rich_help_panel=options.MODEL)
+    ] = "lstm",
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this run, as if it had never stopped.",
+                     rich_help_panel=options.TRAINING),
+    ] = None,
+    task: options.Task = None,
+    target: options.Target = None,
+    horizon: options.Horizon = 24,
+    split: options.Split = "0.7,0.1,0.2",
+    time_column: Annotated[
+        str | None,
+        typer.Option("--time", help="Column of dates.", rich_help_panel=options.DATA),
+    ] = None,
+    id: options.Id = None,
+    known: options.Known = "",
+    past: options.Past = "",
+    static: options.Static = "",
+    wide: options.Wide = False,
+    frequency: options.Frequency = None,
+    season: options.Season = None,
+    tokens: options.Tokens = "characters",
+    vocabulary: options.VocabularySize = None,
+    encoding: options.Encoding = "utf-8",
+    sort: options.Sort = False,
+    parameters: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parameters; the width is solved for. Default: 20,000 for series, "
+                     "100,000 for text.", rich_help_panel=options.MODEL),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(min=1, help="Features per layer, instead of --parameters.",
+                     rich_help_panel=options.MODEL),
+    ] = None,
+    layers: options.Layers = 1,
+    dropout: options.Dropout = 0.0,
+    head: options.Head = None,
+    scaling: options.Scaling = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    seconds: options.Seconds = None,
+    lr: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
+    window: options.Window = None,
+    depth: options.Depth = None,
+    truncation: options.Truncation = None,
+    schedule: options.Schedule = None,
+    optimizer: options.Optimizer = None,
+    patience: options.Patience = None,
+    precision: options.Precision = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of everything random.", rich_help_panel=options.TRAINING)
+    ] = 0,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Updates between checkpoints. Default: one a minute.",
+                     rich_help_panel=options.TRAINING),
+    ] = None,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder. Default: run-NAME.", rich_help_panel=options.OUTPUT),
+    ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:  # fmt: skip
+    """Train one model into a run folder: weights, configuration, metrics, checkpoint, report.
+
+    Ctrl-C leaves a checkpoint; fit --resume RUN goes on from it exactly.
+    """
+    given: dict[str, Any] = {**locals(), "time": time_column}
+    started = time.perf_counter()
+    if resume is not None:
+        opened, config, folder = _resumed(source, resume, quiet=quiet)
+    else:
+        opened, config = _begun(given, quiet=quiet)
+        folder = folder_for(out, "run", config.data.source)
+    with progress_bar(config.model.kind, quiet=quiet) as progress:
+        fitted = fit_run(config, opened, folder, resume=resume is not None, progress=progress)
+    assert fitted.result is not None
+    if fitted.result.stopped == "interrupted":
+        say(f"stopped after {fitted.result.step} steps")
+        say(f"go on with: throughtime fit --resume {folder}")
+        sys.exit(INTERRUPTED)
+
+    entries = [Entry(config.model.kind, config), *baseline_entries(opened, given)]
+    entries[0].measure(fitted, opened, origins=50)
+    for baseline in entries[1:]:
+        baseline.measure(fit_run(baseline.config, opened), opened, origins=50)
+    table = result_table(opened, entries)
+    duration = time.perf_counter() - started
+    report = comparison_page(opened, table, entries, run=versions(1, duration))
+    page = write_report(folder / "report.html", report)
+    if as_json:
+        print(json.dumps(plain({
+            "run": str(folder), "steps": fitted.result.step, "stopped": fitted.result.stopped,
+            "metrics": {entry.name: entry.metrics[0] for entry in entries},
+        })))  # fmt: skip
+    else:
+        show_table(table)
+    for sentence in report.summary:
+        say(sentence, quiet=quiet)
+    say(f"run: {folder}\nreport: {page}", quiet=quiet and as_json)
+
+
+def _begun(given: dict[str, Any], *, quiet: bool) -> tuple[Opened, RunConfig]:
+    if given["source"] is None:
+        raise InputError("fit: expected DATA, a file or the name of built-in data, or --resume RUN")
+    if given["model"] not in NEURAL:
+        raise InputError(f"--model is {given['model']!r}, expected one of {', '.join(NEURAL)}")
+    opened = open_and_show(given, quiet=quiet)
+    (entry,) = model_entries(opened, [given["model"]], given)
+    config = entry.config
+    if given["width"] is not None:
+        config = replace(config, model=replace(config.model, width=given["width"]))
+    training = replace(config.training, seed=given["seed"])
+    if given["checkpoint_every"] is not None:
+        training = replace(training, checkpoint_every=given["checkpoint_every"])
+    return opened, replace(config, training=training)
+
+
+def _resumed(source: str | None, folder: Path, *, quiet: bool) -> tuple[Opened, RunConfig, Path]:
+    if source is not None:
+        raise InputError("fit --resume takes no DATA: the run knows what it was trained on")
+    config = read_config(folder)
+    training = config.training
+    opened = open_data(
+        config.data,
+        device=options.check_device(training.device),
+        dtype=options.dtype_of(training.dtype),
+        vocabulary=read_vocabulary(folder),
+    )
+    show_pairs("Data", opened.report.rows(), quiet=quiet)
+    return opened, config, folder

@@ -1,0 +1,233 @@
+"""Options that several commands share, and what they become."""
+
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from throughtime.data.columns import Columns
+from throughtime.errors import InputError
+from throughtime.tasks.opening import DataConfig
+
+DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A CSV, Parquet, .npy or text file, or the name of built-in data "
+        "(throughtime data lists them).",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(help="forecast or language; by default what DATA looks like.",
+                 rich_help_panel=DATA),
+]  # fmt: skip
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="Column to predict, or several: A,B. Default: all columns of numbers.",
+        rich_help_panel=DATA,
+    ),
+]
+Time = Annotated[str | None, typer.Option(help="Column of dates.", rich_help_panel=DATA)]
+Id = Annotated[
+    str | None, typer.Option(help="Column that tells series apart.", rich_help_panel=DATA)
+]
+Known = Annotated[str, typer.Option(help="Columns known ahead of time: A,B.", rich_help_panel=DATA)]
+Past = Annotated[
+    str, typer.Option(help="Columns known when the target is: A,B.", rich_help_panel=DATA)
+]
+Static = Annotated[
+    str, typer.Option(help="Columns that stay the same in a series: A,B.", rich_help_panel=DATA)
+]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Each column is a series of its own.", rich_help_panel=DATA)
+]
+Frequency = Annotated[
+    str | None,
+    typer.Option(help="Distance of time stamps, such as 1h or 1mo; irregular: rows are steps.",
+                 rich_help_panel=DATA),
+]  # fmt: skip
+Season = Annotated[
+    int | None, typer.Option(help="Steps of a season. Default: from the dates.",
+                             rich_help_panel=DATA),
+]  # fmt: skip
+Split = Annotated[
+    str,
+    typer.Option(
+        help="Training, validation, test in time: shares 0.7,0.1,0.2, rows 8640,2880,2880, "
+        "or two dates.",
+        rich_help_panel=DATA,
+    ),
+]
+Horizon = Annotated[int, typer.Option(min=1, help="Steps to forecast.", rich_help_panel=DATA)]
+Tokens = Annotated[
+    str, typer.Option(help="Of a text: characters, bytes or words.", rich_help_panel=DATA)
+]
+VocabularySize = Annotated[
+    int | None,
+    typer.Option("--vocabulary", help="Words at most; the others are <unk>.",
+                 rich_help_panel=DATA),
+]  # fmt: skip
+Encoding = Annotated[str, typer.Option(help="Of text and CSV.", rich_help_panel=DATA)]
+Sort = Annotated[
+    bool, typer.Option("--sort", help="Sort rows by time instead of refusing unsorted ones.",
+                       rich_help_panel=DATA),
+]  # fmt: skip
+
+Layers = Annotated[int, typer.Option(min=1, help="Layers per model.", rich_help_panel=MODEL)]
+Dropout = Annotated[float, typer.Option(help="Between layers, 0 to 1.", rich_help_panel=MODEL)]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a forecast: normal, student (default), negative_binomial (counts) or quantiles.",
+        rich_help_panel=MODEL,
+    ),
+]
+Scaling = Annotated[
+    str | None,
+    typer.Option(
+        help="Of series: none, fixed (by the training data), mean or standard (each series by "
+        "itself). Default: fixed for one series, standard for several.",
+        rich_help_panel=MODEL,
+    ),
+]
+
+Epochs = Annotated[
+    int | None, typer.Option(help="Passes through the data.", rich_help_panel=TRAINING)
+]
+Steps = Annotated[
+    int | None, typer.Option(help="Updates of the weights at most.", rich_help_panel=TRAINING)
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(help="Seconds of training per model at most; not repeatable exactly.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+LearningRate = Annotated[
+    float | None, typer.Option("--lr", help="Learning rate.", rich_help_panel=TRAINING)
+]
+BatchSize = Annotated[int | None, typer.Option(help="Rows side by side.", rich_help_panel=TRAINING)]
+Window = Annotated[
+    int | None,
+    typer.Option(help="k1: steps between cuts of back-propagation; the state is carried over.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+Depth = Annotated[
+    int | None,
+    typer.Option(help="k2: steps the gradient goes back, at least --window.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+Truncation = Annotated[
+    str | None,
+    typer.Option(help="full, truncated (default), random or unbiased (ARTBP).",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+Schedule = Annotated[
+    str | None,
+    typer.Option(help="constant, cosine, plateau or halving.", rich_help_panel=TRAINING),
+]
+Optimizer = Annotated[str | None, typer.Option(help="adamw or sgd.", rich_help_panel=TRAINING)]
+Patience = Annotated[
+    int | None,
+    typer.Option(help="Validations without improvement before stopping.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+Precision = Annotated[
+    str | None,
+    typer.Option(help="full, bfloat16, or float16 on CUDA.", rich_help_panel=TRAINING),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.", rich_help_panel=TRAINING)]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=TRAINING)]
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Results as JSON on standard output, for machines.",
+                       rich_help_panel=OUTPUT),
+]  # fmt: skip
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only the result.", rich_help_panel=OUTPUT)
+]
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """`A, B` as names."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def data_config(options: dict[str, Any]) -> DataConfig:
+    """The data options of a command, by the names of its parameters."""
+    return DataConfig(
+        source=options["source"],
+        task=options["task"],
+        columns=Columns(
+            time=options["time"],
+            id=options["id"],
+            targets=names(options["target"]),
+            known=names(options["known"]),
+            past=names(options["past"]),
+            static=names(options["static"]),
+            wide=options["wide"],
+            frequency=options["frequency"],
+            season=options["season"],
+        ),
+        split=options["split"],
+        horizon=options["horizon"],
+        tokens=options["tokens"],
+        vocabulary=options["vocabulary"],
+        encoding=options["encoding"],
+        sort=options["sort"],
+    )
+
+
+def model_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The model options that were given."""
+    fields = ("layers", "dropout", "head", "scaling")
+    return {name: options[name] for name in fields if options[name] is not None}
+
+
+def training_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The training options that were given."""
+    fields = {
+        "epochs": "epochs",
+        "steps": "max_steps",
+        "seconds": "max_seconds",
+        "lr": "learning_rate",
+        "batch_size": "batch_size",
+        "window": "window",
+        "depth": "depth",
+        "truncation": "truncation",
+        "schedule": "schedule",
+        "optimizer": "optimizer",
+        "patience": "patience",
+        "precision": "precision",
+        "device": "device",
+        "dtype": "dtype",
+    }
+    return {name: options[key] for key, name in fields.items() if options[key] is not None}
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """float32 or float64.
+
+    Errors:
+        InputError: another name.
+    """
+    if name not in ("float32", "float64"):
+        raise InputError(f"--dtype is {name!r}, expected float32 or float64")
+    return getattr(torch, name)
+
+
+def check_device(name: str) -> str:
+    """A device that is there.
+
+    Errors:
+        InputError: none of that name, or none on this machine.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name} cannot be used here: {reason}") from None
+    return name

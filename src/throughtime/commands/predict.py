@@ -1,0 +1,126 @@
+"""`throughtime predict`: what comes next, by a trained model."""
+
+import csv
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from throughtime.commands import options
+from throughtime.commands.stream import parse_levels
+from throughtime.data.calendar import format_time
+from throughtime.data.table import SeriesTable
+from throughtime.errors import InputError
+from throughtime.serving.session import LEVELS
+from throughtime.state import write_atomically
+from throughtime.tasks.forecasting import Future, future
+from throughtime.tasks.opening import load_source
+from throughtime.training.run import Run, load_run
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATA]", help="Series to forecast, read as those of the run were; "
+                       "by default those. Not for text."),
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, help="Steps ahead. Default: the run's.")
+    ] = None,
+    paths: Annotated[int, typer.Option(min=1, help="Sample paths per series.")] = 500,
+    levels: Annotated[
+        str, typer.Option(help="Quantiles to show.")
+    ] = ",".join(f"{level:g}" for level in LEVELS),
+    prompt: Annotated[
+        str | None, typer.Option(help="Text to go on from; - reads standard input.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Tokens of text to write.")] = 400,
+    temperature: Annotated[
+        float, typer.Option(help="Of text: below 1 the likely gets likelier.")
+    ] = 1.0,
+    samples: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    device: options.Device = "cpu",
+    out: Annotated[
+        Path | None, typer.Option(help="Write here instead of to standard output.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Forecast series (CSV: one row per series, target and step) or write text."""
+    loaded = load_run(run, options.check_device(device))
+    if loaded.vocabulary is not None:
+        if source is not None:
+            raise InputError("predict: a run on text takes no DATA; give --prompt")
+        texts = _write(loaded, prompt, steps, temperature, samples, seed)
+        result = json.dumps(texts, ensure_ascii=False) if as_json else "\n\n".join(texts)
+    else:
+        if prompt is not None:
+            raise InputError("predict: a run on series takes no --prompt; give DATA")
+        config = loaded.config.data
+        table = load_source(config if source is None else replace(config, source=source))
+        if not isinstance(table, SeriesTable):
+            raise InputError(f"{source} is text, this run forecasts series")
+        shown = parse_levels(levels)
+        ahead = horizon or config.horizon
+        found = future(loaded.model, table, ahead, paths=paths, seed=seed, device=device)
+        rows = _rows(table, found, shown)
+        result = json.dumps(rows) if as_json else _csv(rows)
+    if out is None:
+        sys.stdout.write(result if result.endswith("\n") else result + "\n")
+    else:
+        write_atomically(out, (result.rstrip("\n") + "\n").encode())
+
+
+def _write(
+    run: Run, prompt: str | None, steps: int, temperature: float, samples: int, seed: int
+) -> list[str]:
+    vocabulary = run.vocabulary
+    assert vocabulary is not None
+    text = sys.stdin.read() if prompt == "-" else prompt or ""
+    device = run.model.like().device
+    generator = torch.Generator(device).manual_seed(seed)
+    prefix = None
+    if text:
+        ids = torch.from_numpy(vocabulary.encode(text)).to(device)
+        prefix = ids.expand(samples, -1)
+    drawn = run.model.sample(
+        steps, prefix, generator=generator, batch_size=samples, temperature=temperature
+    )
+    # Words are joined by the vocabulary, so the prompt is decoded along with what follows it.
+    whole = drawn if prefix is None else torch.cat([prefix, drawn], dim=1)
+    return [vocabulary.decode(row.cpu().numpy()) for row in whole]
+
+
+def _rows(table: SeriesTable, found: Future, levels: tuple[float, ...]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for index, series in enumerate(table.series):
+        for target, name in enumerate(table.targets):
+            paths = found.samples[index, :, :, target]
+            quantiles = np.quantile(paths, levels, axis=0)
+            for step in range(paths.shape[1]):
+                time = None if found.times[index] is None else found.times[index][step]
+                row: dict[str, Any] = {"series": series.name, "target": name, "step": step + 1}
+                row["time"] = None if time is None else format_time(time)
+                row["mean"] = float(paths[:, step].mean())
+                row |= {
+                    f"q{level:g}": float(value)
+                    for level, value in zip(levels, quantiles[:, step], strict=True)
+                }
+                rows.append(row)
+    return rows
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    return text.getvalue()

@@ -1,0 +1,144 @@
+"""`throughtime stream`: one observation a line in, one prediction a line out, the state kept."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from throughtime.commands import options
+from throughtime.errors import InputError
+from throughtime.serving import Session, open_session
+from throughtime.serving.session import LEVELS
+from throughtime.training.run import load_run
+
+
+def stream(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Go on from this file if it is there, and write the state to it at the "
+                     "end."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="json, csv or text; by default what the first line is."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Time of the first line, if lines have none.")
+    ] = None,
+    levels: Annotated[
+        str, typer.Option(help="Quantiles of each answer.")
+    ] = ",".join(f"{level:g}" for level in LEVELS),
+    device: options.Device = "cpu",
+) -> None:  # fmt: skip
+    """Read observations from standard input, one a line, and answer each with a prediction.
+
+    A line is a JSON object, a bare number, or CSV under a header line; for text it is text (in
+    quotes: a JSON string, so that a line end can be fed). Answers are JSON, or CSV where
+    observations are.
+    """
+    session = open_session(load_run(run, options.check_device(device)), start, parse_levels(levels))
+    if state is not None and state.exists():
+        session.restore(state)
+    try:
+        _answer(session, form)
+    finally:  # also after a bad line or Ctrl-C: what was observed is not lost
+        if state is not None and session.observed:
+            session.save(state)
+
+
+def parse_levels(text: str) -> tuple[float, ...]:
+    """`0.1,0.5,0.9` as numbers."""
+    try:
+        levels = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise InputError(f"--levels is {text!r}, expected numbers between 0 and 1: 0.1,0.5,0.9")
+    return levels
+
+
+def _answer(session: Session, form: str | None) -> None:
+    text = session.run.vocabulary is not None
+    if form not in (None, "json", "csv", "text"):
+        raise InputError(f"--format is {form!r}, expected json, csv or text")
+    header: list[str] = []
+    columns: list[str] = []
+    parsers: dict[str, Callable[[str], Any]] = {
+        "json": _json,
+        "csv": lambda line: _csv(line, header),
+        "text": _plain,
+    }
+    for number, raw in enumerate(sys.stdin, start=1):
+        line = raw.rstrip("\r\n")
+        if not line.strip() and not text:
+            continue
+        try:
+            if form is None:
+                form = _guess(line, text=text)
+            if form == "csv" and not header:
+                header = next(csv.reader([line]))
+                continue
+            answer = session.observe(parsers[form](line))
+        except InputError as error:
+            raise InputError(f"line {number}: {error}") from None
+        if form == "csv":
+            flat = _flat(answer)
+            if not columns:
+                columns = list(flat)
+                print(_row(columns))
+            print(_row([flat[name] for name in columns]), flush=True)
+        else:
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def _guess(line: str, *, text: bool) -> str:
+    """What the first line is."""
+    if text:
+        return "text"
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return "json" if line.lstrip().startswith("{") else "csv"
+    return "json"
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
+
+
+def _csv(line: str, header: list[str]) -> dict[str, str]:
+    row = next(csv.reader([line]))
+    if len(row) != len(header):
+        raise InputError(f"{len(row)} values under {len(header)} columns ({', '.join(header)})")
+    return dict(zip(header, row, strict=True))
+
+
+def _plain(line: str) -> str:
+    return str(_json(line)) if len(line) > 1 and line[0] == line[-1] == '"' else line
+
+
+def _flat(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer as columns."""
+    flat: dict[str, Any] = {}
+    for name, value in answer.items():
+        if isinstance(value, dict) and "quantiles" in value:
+            flat[f"{name}.median"] = value["median"]
+            flat |= {f"{name}.q{level}": one for level, one in value["quantiles"].items()}
+        else:
+            flat[name] = json.dumps(value) if isinstance(value, dict) else value
+    return flat
+
+
+def _row(values: list[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()

@@ -1,0 +1,54 @@
+"""Data: from arrays, files, text and tables to batches.
+
+Tables (`throughtime.data.series`) need polars and are imported by their own name.
+"""
+
+from throughtime.data.batches import (
+    Batch,
+    PaddingReport,
+    RaggedBatches,
+    Record,
+    Source,
+    Windows,
+    mask_from_lengths,
+)
+from throughtime.data.streams import (
+    ArraySource,
+    ConcatenatedSource,
+    FileSource,
+    SlicedSource,
+    StepSource,
+    Streams,
+    split_source,
+    to_npy,
+)
+from throughtime.data.text import (
+    Vocabulary,
+    encode_documents,
+    read_text,
+    split_documents,
+    split_text,
+)
+
+__all__ = [
+    "ArraySource",
+    "Batch",
+    "ConcatenatedSource",
+    "FileSource",
+    "PaddingReport",
+    "RaggedBatches",
+    "Record",
+    "SlicedSource",
+    "Source",
+    "StepSource",
+    "Streams",
+    "Vocabulary",
+    "Windows",
+    "encode_documents",
+    "mask_from_lengths",
+    "read_text",
+    "split_documents",
+    "split_source",
+    "split_text",
+    "to_npy",
+]

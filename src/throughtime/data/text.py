@@ -1,0 +1,339 @@
+"""Text: files to text, text to token ids and back, and to training, validation and test parts."""
+
+import gzip
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from throughtime.data.sources import ArraySource, cut_points
+from throughtime.errors import InputError
+
+Kind = Literal["characters", "bytes", "words"]
+
+KINDS = ("characters", "bytes", "words")
+UNKNOWN = "<unk>"
+LINE_END = "<eos>"
+FORMAT = 1
+"""Of the JSON; a larger number comes from a newer version."""
+
+Whole = TypeVar("Whole", str, bytes, np.ndarray, list)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    r"""Tokens and their ids.
+
+    Made by [`fit`][throughtime.data.text.Vocabulary.fit]. The id after the last token's, `begin`,
+    marks the beginning of a sequence and is never predicted.
+
+    Attributes:
+        kind: "characters" (of Unicode), "bytes" (of UTF-8: always 256 tokens, and none unknown) or
+            "words" (what stands between white space).
+        tokens: each token at the place of its id; empty for bytes.
+        unknown: the token every other one is read as; None refuses others.
+        line_end: words only: the token at the end of each line; None ignores line ends.
+
+    Examples:
+        >>> vocabulary = Vocabulary.fit("the cat saw the dog\n", "words")
+        >>> vocabulary.encode("the cow\n").tolist(), vocabulary.begin
+        ([0, 5, 1], 6)
+        >>> vocabulary.decode([0, 2, 1])
+        'the cat\n'
+    """
+
+    kind: Kind
+    tokens: tuple[str, ...] = ()
+    unknown: str | None = None
+    line_end: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_kind(self.kind)
+        if not self.tokens and self.kind != "bytes":
+            raise InputError("Vocabulary: there are no tokens; was the text empty?")
+        if len(set(self.tokens)) < len(self.tokens):
+            raise InputError("Vocabulary: a token occurs twice")
+        if self.kind == "characters" and not any(len(token) == 1 for token in self.tokens):
+            raise InputError("Vocabulary: none of the tokens is a character")
+        for token in (self.unknown, self.line_end):
+            if token is not None and token not in self.tokens:
+                raise InputError(f"Vocabulary: {token!r} is not among the tokens")
+
+    @classmethod
+    def fit(
+        cls,
+        text: str,
+        kind: Kind = "characters",
+        *,
+        max_size: int | None = None,
+        unknown: str | None = None,
+        line_end: str | None = LINE_END,
+    ) -> "Vocabulary":
+        """The vocabulary of a training text, the most frequent tokens first.
+
+        Args:
+            text: the training part only, so that nothing of the test part is known.
+            kind: "characters", "bytes" or "words".
+            max_size: tokens at most, `unknown` and `line_end` counted; the rarest are left out.
+            unknown: what a token outside the vocabulary is read as. None: `<unk>` for words;
+                characters outside are refused. For characters it may be any word; it is one token.
+            line_end: words only: the token that stands for the end of a line, as is customary for
+                the Penn Treebank; None lets line ends count as spaces.
+
+        Errors:
+            InputError: an empty text, another kind, or a `max_size` that is too small or, for
+                characters, without `unknown`.
+        """
+        _check_kind(kind)
+        if kind == "bytes":
+            if max_size is not None or unknown is not None:
+                raise InputError(
+                    "Vocabulary: bytes are always all 256, without max_size and unknown"
+                )
+            return cls(kind)
+        if kind == "characters":
+            line_end = None
+            if max_size is not None and unknown is None:
+                raise InputError(
+                    "Vocabulary: max_size leaves characters out, so it needs unknown, such as "
+                    f"{UNKNOWN!r}"
+                )
+        elif unknown is None:
+            unknown = UNKNOWN
+        counts = Counter(text if kind == "characters" else _words(text, line_end))
+        if not counts:
+            raise InputError(f"Vocabulary: the text has no {kind}")
+        needed = [token for token in (unknown, line_end) if token is not None]
+        if max_size is not None and max_size <= len(needed):
+            raise InputError(
+                f"Vocabulary: max_size is {max_size}, expected at least {len(needed) + 1}"
+            )
+        # Most frequent first, equals by the alphabet: the same text gives the same ids anywhere.
+        ranked = sorted(counts, key=lambda token: (-counts[token], token))
+        room = len(ranked) if max_size is None else max_size - len(needed)
+        kept = set([token for token in ranked if token not in needed][:room])
+        tokens = [token for token in ranked if token in kept or token in needed]
+        tokens += [token for token in needed if token not in counts]
+        return cls(kind, tuple(tokens), unknown, line_end)
+
+    def __len__(self) -> int:
+        return 256 if self.kind == "bytes" else len(self.tokens)
+
+    @property
+    def begin(self) -> int:
+        """The id that marks the beginning of a sequence: the one after the last token's."""
+        return len(self)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids `[time]` of a text, int64.
+
+        Errors:
+            InputError: a token outside a vocabulary without `unknown`; it names the token and its
+                place.
+        """
+        if self.kind == "bytes":
+            return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.int64)
+        if self.kind == "words":
+            words = _words(text, self.line_end)
+            unknown = -1 if self.unknown is None else self._ids[self.unknown]
+            ids = np.fromiter(
+                (self._ids.get(word, unknown) for word in words), np.int64, len(words)
+            )
+            if self.unknown is None:
+                self._refuse(ids, words)
+            return ids
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        known, ids_of_known = self._codes
+        places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        ids = ids_of_known[places]
+        strange = known[places] != codes
+        if strange.any():
+            ids[strange] = -1 if self.unknown is None else self._ids[self.unknown]
+            self._refuse(ids, text)
+        return ids
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of ids; the inverse of `encode` but for unknown tokens and the width of spaces.
+
+        Bytes that form no character, as sampled ones may, become the replacement character.
+
+        Errors:
+            InputError: an id that stands for no token.
+        """
+        numbers = np.asarray(ids, dtype=np.int64).reshape(-1)
+        wrong = (numbers < 0) | (numbers >= len(self))
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise InputError(
+                f"decode: id {numbers[at]} at position {at}, expected 0 to {len(self) - 1}"
+            )
+        if self.kind == "bytes":
+            return numbers.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        tokens = [self.tokens[number] for number in numbers.tolist()]
+        if self.kind == "characters":
+            return "".join(tokens)
+        lines = [[]]
+        for token in tokens:
+            if token == self.line_end:
+                lines.append([])
+            else:
+                lines[-1].append(token)
+        return "\n".join(" ".join(line) for line in lines)
+
+    def to_json(self) -> str:
+        """One JSON text, as a run folder keeps it."""
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        """The vocabulary that `to_json` wrote.
+
+        Errors:
+            InputError: no such JSON, or one from a newer version.
+        """
+        try:
+            form = json.loads(text)
+            number = form.pop("format")
+            if number > FORMAT:
+                raise InputError(
+                    f"Vocabulary: format {number} comes from a newer version of throughtime, "
+                    f"this one reads up to {FORMAT}; upgrade it"
+                )
+            return cls(**{**form, "tokens": tuple(form["tokens"])})
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError):
+            raise InputError("Vocabulary: the JSON text does not hold a vocabulary") from None
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: number for number, token in enumerate(self.tokens)}
+
+    @cached_property
+    def _codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Code points in ascending order, and their ids; the unknown word has none."""
+        pairs = sorted(
+            (ord(token), number) for token, number in self._ids.items() if len(token) == 1
+        )
+        codes, ids = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        return codes.astype(np.uint32), ids.copy()
+
+    def _refuse(self, ids: np.ndarray, tokens: Sequence[str]) -> None:
+        if (ids < 0).any():
+            at = int((ids < 0).argmax())
+            raise InputError(
+                f"encode: {self.kind[:-1]} {tokens[at]!r} at position {at} (counted from 0) was "
+                "not in the training text; leave it out, or fit the vocabulary with unknown=..."
+            )
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    r"""The text of a file, packed with gzip where its name ends in `.gz`; line ends become `\n`.
+
+    Args:
+        path: the file.
+        encoding: how its characters are stored; a byte order mark is left out.
+
+    Errors:
+        InputError: no such file, no text in it, damaged packing, an encoding nobody knows, or bytes
+            that are not of this encoding.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"read_text: there is no file {path}")
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InputError(f"read_text: {path} is not whole gzip ({error})") from None
+    try:
+        text = data.decode(encoding)
+    except LookupError:
+        raise InputError(
+            f"read_text: encoding is {encoding!r}, expected one Python knows, such as utf-8"
+        ) from None
+    except UnicodeDecodeError as error:
+        likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
+        raise InputError(
+            f"read_text: {path} is not {encoding}, at byte {error.start} stands "
+            f"0x{data[error.start]:02X}; say how it is encoded, for instance --encoding {likely}"
+        ) from None
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise InputError(f"read_text: {path} is empty, expected text")
+    return text
+
+
+def split_text(tokens: Whole, fractions: Sequence[float] = (0.8, 0.1, 0.1)) -> tuple[Whole, ...]:
+    """Parts that follow each other, by default training, validation and test.
+
+    Args:
+        tokens: ids, a text, or a list of documents.
+        fractions: each part's share of the whole.
+
+    Errors:
+        InputError: fractions that are not positive or do not sum to 1, or an empty part.
+
+    Examples:
+        >>> split_text("abcdefghij")
+        ('abcdefgh', 'i', 'j')
+    """
+    cuts = cut_points("split_text", len(tokens), fractions)
+    return tuple(tokens[start:stop] for start, stop in pairwise(cuts))
+
+
+def split_documents(text: str, separator: str = "") -> list[str]:
+    r"""The documents between lines that hold nothing but `separator`; empty ones are left out.
+
+    Args:
+        text: all documents.
+        separator: by default empty, so that blank lines separate.
+
+    Errors:
+        InputError: no documents.
+
+    Examples:
+        >>> split_documents("one\ntwo\n---\nthree\n", "---")
+        ['one\ntwo\n', 'three\n']
+    """
+    documents: list[list[str]] = [[]]
+    for line in text.splitlines(keepends=True):
+        if line.strip() == separator.strip():
+            documents.append([])
+        else:
+            documents[-1].append(line)
+    found = [joined for lines in documents if (joined := "".join(lines)).strip()]
+    if not found:
+        raise InputError("split_documents: the text has no documents")
+    return found
+
+
+def encode_documents(vocabulary: Vocabulary, documents: Sequence[str]) -> ArraySource:
+    """Documents as one sequence of ids for `Streams`, each beginning anew.
+
+    Errors:
+        InputError: no documents, one without tokens, or as `Vocabulary.encode`.
+    """
+    if not documents:
+        raise InputError("encode_documents: there are no documents")
+    encoded = [vocabulary.encode(document) for document in documents]
+    lengths = [len(ids) for ids in encoded]
+    if 0 in lengths:
+        raise InputError(f"encode_documents: document {lengths.index(0)} has no tokens")
+    return ArraySource(np.concatenate(encoded), starts=np.cumsum([0, *lengths[:-1]]))
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise InputError(f"Vocabulary: kind is {kind!r}, expected {', '.join(KINDS)}")
+
+
+def _words(text: str, line_end: str | None) -> list[str]:
+    return (text if line_end is None else text.replace("\n", f" {line_end} ")).split()

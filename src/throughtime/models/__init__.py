@@ -1,0 +1,34 @@
+"""Whole models, put together from layers."""
+
+from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
+from throughtime.models.config import ModelConfig, build, fit_width, parameters
+from throughtime.models.heads import (
+    Categorical,
+    Head,
+    NegativeBinomial,
+    Normal,
+    Quantiles,
+    StudentT,
+)
+from throughtime.models.inputs import NumberInputs, TokenInputs
+from throughtime.models.scaling import RunningScale, ScaleState, Scaling
+
+__all__ = [
+    "Autoregressive",
+    "AutoregressiveState",
+    "Categorical",
+    "Head",
+    "ModelConfig",
+    "NegativeBinomial",
+    "Normal",
+    "NumberInputs",
+    "Quantiles",
+    "RunningScale",
+    "ScaleState",
+    "Scaling",
+    "StudentT",
+    "TokenInputs",
+    "build",
+    "fit_width",
+    "parameters",
+]

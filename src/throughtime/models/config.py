@@ -1,0 +1,291 @@
+"""One model in numbers and words: what a run folder keeps, and what builds the model again."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from throughtime.errors import InputError
+from throughtime.layers import GRU, LSTM, RNN, Dropout, Layer, Linear, Stack, Window
+from throughtime.models.autoregressive import Autoregressive
+from throughtime.models.heads import (
+    LEVELS,
+    Categorical,
+    Head,
+    NegativeBinomial,
+    Normal,
+    Quantiles,
+    StudentT,
+)
+from throughtime.models.inputs import Inputs, NumberInputs, TokenInputs
+from throughtime.models.scaling import KINDS as SCALINGS
+
+FORMAT = 1
+"""The version of the written form; it grows when an older throughtime could not read it."""
+
+NEURAL = ("window", "rnn", "lstm", "gru")
+"""Trained by gradient; their width can be solved for."""
+
+BASELINES = ("last", "seasonal", "linear", "ngram")
+"""Fitted in closed form."""
+
+HEADS = ("categorical", "normal", "student", "negative_binomial", "quantiles")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model in numbers and words.
+
+    Errors:
+        InputError: a value outside its range, or two that do not go together.
+    """
+
+    kind: str = "lstm"
+    """window, rnn, lstm or gru, trained by gradient; last, seasonal, linear or ngram, baselines."""
+
+    tokens: int = 0
+    """Size of the vocabulary; 0 for a model of numbers."""
+
+    targets: int = 1
+    """Numbers per step to be predicted, for a model of numbers."""
+
+    covariates: int = 0
+    """Numbers per step that are known in the future and not predicted."""
+
+    width: int = 64
+    """Features of each layer, and of the vector of a token."""
+
+    layers: int = 1
+    """Layers on top of each other; the window model has one more, for its first only reads."""
+
+    dropout: float = 0.0
+    """Between the layers and before the head, never inside a recurrence; in [0, 1)."""
+
+    activation: str = "tanh"
+    """Of the rnn: tanh or relu."""
+
+    reset_after: bool = True
+    """Of the gru: reset after the matrix product, as in torch.nn, or before, as first published."""
+
+    learn_initial_state: bool = False
+    """Make the state before the first step a parameter."""
+
+    window: int = 24
+    """Steps that the window model sees."""
+
+    head: str = ""
+    """categorical for tokens; normal, student, negative_binomial or quantiles for numbers. Empty:
+    categorical or student."""
+
+    levels: tuple[float, ...] = LEVELS
+    """Probabilities of the quantiles."""
+
+    scaling: str = ""
+    """none; fixed, by the training data; mean or standard, by each series as it passes. Empty:
+    fixed, or mean with negative_binomial."""
+
+    residual: bool = True
+    """Forecast the change from the last value; not with negative_binomial."""
+
+    tied: bool = False
+    """Use the vectors of the tokens in the head again."""
+
+    season: int = 24
+    """Steps after which the seasonal baseline repeats itself."""
+
+    lags: int = 24
+    """Steps that the linear baseline sees."""
+
+    order: int = 5
+    """Length of the n-grams: the token predicted and those before it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        if not self.head:
+            object.__setattr__(self, "head", "categorical" if self.tokens else "student")
+        if not self.scaling:
+            counts = self.head == "negative_binomial"
+            object.__setattr__(self, "scaling", "mean" if counts else "fixed")
+        self._one_of("kind", (*NEURAL, *BASELINES))
+        self._one_of("head", HEADS)
+        self._one_of("scaling", SCALINGS)
+        self._one_of("activation", ("tanh", "relu"))
+        for name in ("targets", "width", "layers", "window", "season", "lags", "order"):
+            self._at_least(name, 1)
+        for name in ("tokens", "covariates"):
+            self._at_least(name, 0)
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout is {self.dropout}, expected a probability in [0, 1)")
+        if (self.head == "categorical") != bool(self.tokens):
+            what = f"{self.tokens} tokens" if self.tokens else "numbers"
+            raise InputError(f"head is {self.head!r}, which is not for a model of {what}")
+        if self.tokens and self.covariates:
+            raise InputError(f"covariates is {self.covariates}, expected 0 for a model of tokens")
+        if self.tokens and self.kind in ("last", "seasonal", "linear"):
+            raise InputError(f"kind is {self.kind!r}, which is for numbers; for tokens: ngram")
+        if not self.tokens and self.kind == "ngram":
+            raise InputError("kind is 'ngram', which is for tokens")
+
+    def _one_of(self, name: str, known: tuple[str, ...]) -> None:
+        if getattr(self, name) not in known:
+            raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {[*known]}")
+
+    def _at_least(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}")
+
+    def to_json(self) -> str:
+        """As text, one field a line."""
+        return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelConfig":
+        """What `to_json` wrote.
+
+        Errors:
+            InputError: not such a text, fields nobody knows, or written by a newer throughtime.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"model config: not JSON ({error})") from None
+        if not isinstance(fields, dict):
+            raise InputError(f"model config: expected fields, got a {type(fields).__name__}")
+        written = fields.pop("format", FORMAT)
+        if not isinstance(written, int) or written > FORMAT:
+            raise InputError(
+                f"model config: written by a newer throughtime (format {written}, "
+                f"this one reads up to {FORMAT}); update throughtime"
+            )
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        unknown = sorted(set(fields) - set(kinds))
+        if unknown:
+            raise InputError(f"model config: unknown fields {unknown}, known are {[*kinds]}")
+        for name, value in fields.items():
+            allowed: Any = {tuple: list, float: (int, float)}.get(kinds[name], kinds[name])
+            if not isinstance(value, allowed):
+                raise InputError(
+                    f"model config: {name} is {value!r}, expected a {kinds[name].__name__}"
+                )
+        if "levels" in fields:
+            fields["levels"] = tuple(fields["levels"])
+        return cls(**fields)
+
+
+def build(config: ModelConfig) -> Autoregressive:
+    """The model; weights are drawn from torch's generator."""
+    if config.kind in BASELINES:
+        return _baseline(config)
+    inputs = _inputs(config)
+    return Autoregressive(inputs, _body(config, inputs.output_size), _head(config))
+
+
+def _inputs(config: ModelConfig) -> Inputs:
+    if config.tokens:
+        return TokenInputs(config.tokens, config.width, tied=config.tied)
+    return NumberInputs(config.targets, covariates=config.covariates, scaling=config.scaling)
+
+
+def _body(config: ModelConfig, features: int) -> Layer:
+    """Layers with dropout between them and after the last (Zaremba et al. 2014)."""
+    layers: list[Layer] = []
+    if config.kind == "window":
+        layers.append(Window(config.window, features))
+        features *= config.window
+    for _ in range(config.layers + (config.kind == "window")):
+        layers.append(_layer(config, features))
+        features = config.width
+        if config.dropout:
+            layers.append(Dropout(config.dropout))
+    return Stack(*layers)
+
+
+def _layer(config: ModelConfig, features: int) -> Layer:
+    learn = config.learn_initial_state
+    match config.kind:
+        case "window":
+            return Linear(features, config.width, activation="relu")
+        case "rnn":
+            return RNN(
+                features, config.width, activation=config.activation, learn_initial_state=learn
+            )
+        case "lstm":
+            return LSTM(features, config.width, learn_initial_state=learn)
+        case _:
+            return GRU(
+                features, config.width, reset_after=config.reset_after, learn_initial_state=learn
+            )
+
+
+def _head(config: ModelConfig) -> Head:
+    width, size = config.width, config.targets
+    match config.head:
+        case "categorical":
+            return Categorical(width, config.tokens, tied=config.tied)
+        case "normal":
+            return Normal(width, size, residual=config.residual)
+        case "student":
+            return StudentT(width, size, residual=config.residual)
+        case "quantiles":
+            return Quantiles(width, size, config.levels, residual=config.residual)
+        case _:
+            return NegativeBinomial(width, size)
+
+
+def _baseline(config: ModelConfig) -> Autoregressive:
+    from throughtime.models.linear import LastValue, LinearAutoregression, SeasonalNaive
+    from throughtime.models.ngram import NGram
+
+    size, more = config.targets, {"covariates": config.covariates, "scaling": config.scaling}
+    match config.kind:
+        case "ngram":
+            return NGram(config.order, config.tokens)
+        case "last":
+            return LastValue(size, **more)
+        case "seasonal":
+            return SeasonalNaive(config.season, size, **more)
+        case _:
+            return LinearAutoregression(config.lags, size, **more)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def fit_width(config: ModelConfig, target: int) -> ModelConfig:
+    """The config whose model comes nearest to a number of parameters, by its width alone.
+
+    Baselines have no width: their config comes back as it is. What was reached is
+    `count(fit_width(config, target))`.
+
+    Errors:
+        InputError: even a width of 1 has more parameters.
+    """
+    if config.kind in BASELINES:
+        return config
+
+    def at(width: int) -> ModelConfig:
+        return dataclasses.replace(config, width=width)
+
+    if count(at(1)) > target:
+        raise InputError(
+            f"parameters: {target} are too few, a {config.kind} of width 1 has {count(at(1))}"
+        )
+    low, high = 1, 2
+    while count(at(high)) <= target:
+        low, high = high, 2 * high
+    while high - low > 1:  # count(low) <= target < count(high)
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(at(middle)) <= target else (low, middle)
+    return min(at(low), at(high), key=lambda one: abs(count(one) - target))
+
+
+def count(config: ModelConfig) -> int:
+    """The parameters of the model that `build` would make; nothing is allocated."""
+    with torch.device("meta"):
+        return parameters(build(config))

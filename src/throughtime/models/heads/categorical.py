@@ -1,0 +1,107 @@
+"""One of a vocabulary."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributions import Distribution
+from torch.nn import functional
+
+from throughtime.errors import InputError
+from throughtime.layers.base import check_size
+from throughtime.layers.stateless import Linear
+from throughtime.models.heads.base import Head
+from throughtime.shapes import Float, Int, Tensor
+
+
+class Categorical(Head):
+    r"""One of a vocabulary: $p(k) = \operatorname{softmax}(W h + b)_k$.
+
+    Args:
+        width: features per step of what comes in; None makes a head without an output layer.
+        tokens: size of the vocabulary.
+        tied: use the vectors of the embedding as W (Press and Wolf 2017); the input layer hands
+            them over, and only the shift belongs to the head.
+
+    Shapes:
+        - `parameters`: `[batch, time, tokens]`, logits: any constant may be added to all of them.
+        - `targets`: `[batch, time]`, ids; below 0 means missing.
+
+    Examples:
+        >>> head = Categorical(4, 10)
+        >>> head(torch.randn(2, 3, 4)).shape
+        torch.Size([2, 3, 10])
+    """
+
+    kind = "categorical"
+    discrete = True
+
+    def __init__(self, width: int | None, tokens: int, *, tied: bool = False) -> None:
+        super().__init__()
+        check_size("Categorical", "tokens", tokens)
+        self.width = width
+        self.size = self.output_size = tokens
+        self.output = None if width is None or tied else Linear(width, tokens)
+        self.bias = nn.Parameter(torch.zeros(tokens)) if tied else None
+
+    def forward(
+        self, features: Float[Tensor, "batch time width"], context: Any = None
+    ) -> Float[Tensor, "batch time tokens"]:
+        """Logits."""
+        if self.bias is not None:
+            return functional.linear(features, context, self.bias)
+        if self.output is None:
+            raise self.missing_output()
+        return self.output(features)[0]
+
+    def distribution(self, parameters: Float[Tensor, "*steps tokens"]) -> Distribution:
+        """Batch shape `[batch, time]`."""
+        return torch.distributions.Categorical(logits=parameters, validate_args=False)
+
+    def log_prob(
+        self, parameters: Float[Tensor, "*steps tokens"], targets: Int[Tensor, "*steps"]
+    ) -> Float[Tensor, "*steps"]:
+        """In nats per token."""
+        known = targets >= 0
+        chosen = torch.where(known, targets, 0).unsqueeze(-1)
+        score = parameters.log_softmax(-1).gather(-1, chosen).squeeze(-1)
+        return torch.where(known, score, 0)
+
+    def counted(self, targets: Int[Tensor, "*steps"]) -> Float[Tensor, "*steps"]:
+        """1, or 0 where the token is missing."""
+        return (targets >= 0).to(torch.get_default_dtype())
+
+    def sample(
+        self, parameters: Float[Tensor, "*steps tokens"], generator: torch.Generator | None = None
+    ) -> Int[Tensor, "*steps"]:
+        """Ids."""
+        steps = parameters.shape[:-1]
+        if steps.numel() == 0:
+            return torch.zeros(steps, dtype=torch.long, device=parameters.device)
+        probabilities = parameters.softmax(-1).flatten(0, -2)
+        return torch.multinomial(probabilities, 1, generator=generator).view(steps)
+
+    def temper(
+        self, parameters: Float[Tensor, "*steps tokens"], temperature: float
+    ) -> Float[Tensor, "*steps tokens"]:
+        """Logits divided by the temperature."""
+        if not temperature > 0:
+            raise InputError(f"temperature is {temperature}, expected a number above 0")
+        return parameters / temperature
+
+    def point(self, parameters: Float[Tensor, "*steps tokens"]) -> Int[Tensor, "*steps"]:
+        """The likeliest token; of several the first."""
+        return parameters.argmax(-1)
+
+    def quantile(self, parameters: Tensor, levels: Sequence[float]) -> Tensor:
+        """Tokens have no order."""
+        raise InputError("quantile: tokens have no order, and so no quantiles")
+
+    def check_targets(self, targets: Tensor) -> None:
+        """Ids of the vocabulary."""
+        if targets.numel() and int(targets.max()) >= self.size:
+            raise InputError(
+                f"Categorical: targets hold {int(targets.max())}, "
+                f"expected ids below {self.size}, the size of the vocabulary"
+            )

@@ -1,0 +1,56 @@
+"""A model that writes text."""
+
+from typing import Any
+
+from throughtime.models.config import ModelConfig, fit_width
+from throughtime.tasks.language import LanguageModelling
+from throughtime.tasks.opening import Opened
+from throughtime.training.config import TrainingConfig
+from throughtime.training.run import RunConfig
+
+
+def language(
+    opened: Opened,
+    kind: str = "lstm",
+    *,
+    parameters: int | None = 100_000,
+    model: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+) -> RunConfig:
+    """Model text with a model of a given kind and size.
+
+    The text is cut into parallel streams, the state is carried from window to window.
+
+    Args:
+        opened: the data.
+        kind: `window`, `rnn`, `lstm`, `gru`, or the baseline `ngram`.
+        parameters: how many the model may have; None keeps the width.
+        model: fields of `ModelConfig` to set otherwise.
+        training: fields of `TrainingConfig` to set otherwise.
+    """
+    task = opened.task
+    assert isinstance(task, LanguageModelling)
+    words = task.vocabulary.kind == "words"
+    made = ModelConfig(
+        **{
+            "kind": kind,
+            "tokens": len(task.vocabulary),
+            "window": 4 if words else 8,
+            "order": 3 if words else 6,
+            **(model or {}),
+        }
+    )
+    if parameters is not None and "width" not in (model or {}):
+        made = fit_width(made, parameters)
+    settings = {
+        "learning_rate": 4e-3,
+        "schedule": "cosine",
+        "final_rate": 0.05,
+        "epochs": 8,
+        "batch_size": 32,
+        "window": 32 if words else 64,
+        "patience": 4,
+        "clip": 1.0,
+        **(training or {}),
+    }
+    return RunConfig(opened.config, made, TrainingConfig(**settings))

@@ -1,0 +1,82 @@
+"""Language modelling: text as streams of tokens, and how well they are foretold."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from throughtime.data.batches import Source
+from throughtime.data.sources import ArraySource
+from throughtime.data.streams import Streams
+from throughtime.data.text import Vocabulary
+from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
+from throughtime.tasks.likelihood import Score, evaluate
+
+EVALUATION_ROWS = 16
+"""Parallel streams of an evaluation: each starts without a past, which costs a few tokens' worth
+of surprise; one single stream would take sixteen times as long."""
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModelling:
+    """A text to learn from, one to validate on, one to test on.
+
+    Args:
+        training: `[tokens]`, ids.
+        validation: likewise.
+        test: likewise.
+        vocabulary: what the ids mean.
+        device: where models are.
+    """
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    vocabulary: Vocabulary
+    device: str = "cpu"
+
+    def prepare(self, model: Autoregressive) -> None:
+        """Check that the model knows every token."""
+        model.fit_scaling(torch.from_numpy(self.training)[None])
+
+    def source(self, batch_size: int, window: int, seed: int, *, shuffle: bool = True) -> Source:
+        """Parallel streams over the training text.
+
+        Args:
+            batch_size: rows.
+            window: tokens per window.
+            seed: of where the first window ends.
+            shuffle: False keeps the windows the same in every epoch.
+        """
+        rows = max(1, min(batch_size, len(self.training) // window))
+        return self._streams(self.training, rows, window, seed, shuffle=shuffle)
+
+    def validate(self, model: Autoregressive, part: str = "validation") -> Score:
+        """One token ahead over validation or test, the state carried along."""
+        if part not in ("validation", "test"):
+            raise InputError(f"part is {part!r}, expected 'validation' or 'test'")
+        tokens = self.validation if part == "validation" else self.test
+        rows = max(1, min(EVALUATION_ROWS, len(tokens) // 64))
+        (windows,) = self._streams(tokens, rows, 256, 0, shuffle=False).epoch(0)
+        pieces = (windows[index] for index in range(len(windows)))
+        return evaluate(model, pieces, None, self.device)
+
+    def metrics(self, model: Autoregressive, part: str = "test") -> dict[str, float]:
+        """`bits` per token (per character, for characters), and `perplexity`."""
+        nats = self.validate(model, part).nats
+        return {"bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
+
+    def _streams(
+        self, tokens: NDArray[np.int64], rows: int, window: int, seed: int, *, shuffle: bool
+    ) -> Streams:
+        return Streams(
+            ArraySource(tokens),
+            batch_size=rows,
+            window=window,
+            begin=self.vocabulary.begin,
+            seed=seed,
+            shift=shuffle,
+        )

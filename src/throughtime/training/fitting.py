@@ -1,0 +1,97 @@
+"""From a configuration to a fitted model: by gradient, or in closed form."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
+from throughtime.models.config import BASELINES, build
+from throughtime.tasks.likelihood import loss
+from throughtime.tasks.opening import Opened
+from throughtime.training.config import TrainingConfig
+from throughtime.training.loop import Moment, TrainingResult, train
+from throughtime.training.run import RunConfig, save_model, write_config
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model that was fitted.
+
+    Attributes:
+        model: with the best weights found, in evaluation mode.
+        seconds: how long it took.
+        result: the course of training; None for baselines.
+    """
+
+    model: Autoregressive
+    seconds: float
+    result: TrainingResult | None
+
+
+def fit(
+    config: RunConfig,
+    opened: Opened,
+    folder: Path | None = None,
+    *,
+    resume: bool = False,
+    progress: Callable[[Moment], None] | None = None,
+) -> Fitted:
+    """Fit the model of a configuration to data that were opened, and keep it in a run folder.
+
+    Args:
+        config: what to run.
+        opened: its data.
+        folder: of the run; None keeps nothing.
+        resume: go on from the folder's checkpoint.
+        progress: told after each step of training.
+
+    Errors:
+        InputError: data or a configuration that training refuses.
+    """
+    training, task = config.training, opened.task
+    torch.manual_seed(training.seed)
+    model = build(config.model)
+    model.to(device=training.device, dtype=getattr(torch, training.dtype))
+    task.prepare(model)
+    if folder is not None and not resume:
+        if (folder / "config.json").exists():
+            raise InputError(
+                f"{folder} holds a run already; choose another --out, or --resume {folder}"
+            )
+        vocabulary = getattr(task, "vocabulary", None)
+        write_config(folder, config, vocabulary)
+    started = time.perf_counter()
+    if config.model.kind in BASELINES:
+        _fit_baseline(model, config.training, opened)
+        result, seconds = None, time.perf_counter() - started
+    else:
+        result = train(
+            model,
+            task.source(training.batch_size, training.window, training.seed),
+            loss,
+            training,
+            validate=lambda held: _measures(held, opened),
+            folder=folder,
+            resume=resume,
+            progress=progress,
+        )
+        seconds = result.seconds
+    if folder is not None and (result is None or result.stopped != "interrupted"):
+        save_model(folder, model)
+    return Fitted(model.eval(), seconds, result)
+
+
+def _measures(model: torch.nn.Module, opened: Opened) -> dict[str, float]:
+    assert isinstance(model, Autoregressive)
+    score = opened.task.validate(model)
+    return {"loss": score.loss, "nats": score.nats}
+
+
+def _fit_baseline(model: Autoregressive, training: TrainingConfig, opened: Opened) -> None:
+    """By one pass over the training data, in order; long windows, for nothing is differentiated."""
+    source = opened.task.source(1, 4096, training.seed, shuffle=False)
+    model.fit(source)  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,155 @@
+"""A run folder: everything about one trained model, in plain files.
+
+config.json         what was run: data, model, training
+vocabulary.json     for text: the tokens
+model.safetensors   the weights
+metrics.jsonl       the course of training, one JSON object a line
+checkpoint/         what `fit --resume` goes on from
+report.html         what came out
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+import throughtime
+from throughtime.data.text import Vocabulary
+from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
+from throughtime.models.config import ModelConfig, build
+from throughtime.state import write_atomically
+from throughtime.tasks.opening import DataConfig
+from throughtime.training.config import TrainingConfig
+
+FORMAT = 1
+"""Of `config.json`; a larger number comes from a newer version."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides one run."""
+
+    data: DataConfig
+    """What to learn from."""
+
+    model: ModelConfig
+    """What learns."""
+
+    training: TrainingConfig
+    """How it learns."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the version that wrote them."""
+        return {
+            "format": FORMAT,
+            "throughtime": throughtime.__version__,
+            "data": self.data.to_json(),
+            "model": asdict(self.model),
+            "training": asdict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], where: str = "config.json") -> "RunConfig":
+        """The inverse of `to_json`.
+
+        Errors:
+            InputError: a newer format, or fields that are missing or unknown.
+        """
+        if values.get("format", 0) > FORMAT:
+            raise InputError(
+                f"{where}: format {values['format']} was written by throughtime "
+                f"{values.get('throughtime', 'of a newer version')}, this is "
+                f"{throughtime.__version__}; upgrade with pip install --upgrade throughtime"
+            )
+        try:
+            return cls(
+                DataConfig.from_json(values["data"]),
+                ModelConfig.from_json(json.dumps(values["model"])),
+                TrainingConfig.from_dict(values["training"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{where}: not the configuration of a run ({error})") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder that was read.
+
+    Attributes:
+        folder: where it lies.
+        config: what was run.
+        model: with its weights, in evaluation mode.
+        vocabulary: for text.
+    """
+
+    folder: Path
+    config: RunConfig
+    model: Autoregressive
+    vocabulary: Vocabulary | None
+
+
+def write_config(folder: Path, config: RunConfig, vocabulary: Vocabulary | None) -> None:
+    """Begin a run folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "config.json", json.dumps(config.to_json(), indent=2).encode())
+    if vocabulary is not None:
+        write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode())
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Errors:
+        InputError: no run folder, or one that this version cannot read.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        what = "is no run folder (config.json is missing)" if folder.is_dir() else "does not exist"
+        raise InputError(f"{folder} {what}; throughtime fit makes one")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not the configuration of a run")
+    return RunConfig.from_json(values, str(path))
+
+
+def read_vocabulary(folder: Path) -> Vocabulary | None:
+    """The vocabulary of a run folder; None for series."""
+    path = folder / "vocabulary.json"
+    return Vocabulary.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def save_model(folder: Path, model: Autoregressive) -> None:
+    """Write the weights."""
+    weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
+    write_atomically(folder / "model.safetensors", safetensors.torch.save(weights))
+
+
+def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> Run:
+    """Read a finished run.
+
+    Errors:
+        InputError: no run folder, one that is not finished, or weights that do not fit.
+    """
+    config = read_config(folder)
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} has no weights yet; finish it with throughtime fit --resume {folder}"
+        )
+    model = build(config.model)
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: the weights do not fit config.json ({reason})") from None
+    dtype = dtype or getattr(torch, config.training.dtype)
+    model = model.to(device=device, dtype=dtype).eval()
+    return Run(folder, config, model, read_vocabulary(folder))
