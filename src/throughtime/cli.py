@@ -1,20 +1,27 @@
 """The command line: a map from command to function."""
 
 import sys
+import warnings
+from typing import Any
 
 from throughtime.errors import InputError, MissingExtra
 
-try:
-    import typer
-except ImportError:
-    sys.exit(f"throughtime: {MissingExtra('the command line', 'typer', 'cli')}")
+USAGE, INTERRUPTED = 2, 130
 
-from throughtime.commands.compare import compare
-from throughtime.commands.data import data
-from throughtime.commands.doctor import doctor
-from throughtime.commands.fit import fit
-from throughtime.commands.predict import predict
-from throughtime.commands.stream import stream
+try:
+    try:
+        import typer
+    except ImportError:
+        raise MissingExtra("the command line", "typer", "cli") from None
+    from throughtime.commands.compare import compare
+    from throughtime.commands.data import data
+    from throughtime.commands.doctor import doctor
+    from throughtime.commands.fit import fit
+    from throughtime.commands.predict import predict
+    from throughtime.commands.stream import stream
+except MissingExtra as missing:
+    print(f"throughtime: {missing}", file=sys.stderr)
+    sys.exit(USAGE)
 
 app = typer.Typer(
     help="Sequence models that carry their state through time.",
@@ -26,22 +33,34 @@ app = typer.Typer(
 for command in (compare, fit, predict, stream, data, doctor):
     app.command()(command)
 
-USAGE, INTERRUPTED = 2, 130
-
 
 def main() -> None:
-    """Run the command line. A user's mistake is one line and exit status 2, never a traceback."""
-    try:
-        app()
-    except InputError as error:
-        print(f"throughtime: {error}", file=sys.stderr)
-        sys.exit(USAGE)
-    except KeyboardInterrupt:
-        print("throughtime: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        sys.stderr.close()
-        sys.exit(0)
+    """Run the command line. A user's mistake is one line and exit status 2, never a traceback.
+
+    Ctrl-C exits with status 130, and so does a command that it stopped at a good moment.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            app()
+        except InputError as error:
+            print(f"throughtime: {error}", file=sys.stderr)
+            sys.exit(USAGE)
+        except KeyboardInterrupt:
+            print("throughtime: interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+            sys.stderr.close()
+            sys.exit(0)
+        except OSError as error:  # no permission, no room: the machine's no, in its own words
+            where = "" if error.filename is None else f"{error.filename}: "
+            print(f"throughtime: {where}{error.strerror or error}", file=sys.stderr)
+            sys.exit(USAGE)
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    """A warning as one line, without the place in the code."""
+    print(f"throughtime: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,34 @@ def test_covariates_are_those_of_the_step_to_be_predicted():
     assert changed[0].tolist() == [False, False, False, True, True, True]
 
 
+def test_what_the_body_reads():
+    """Value, change since the last observed one, observed or not, log scale, covariate."""
+    inputs = NumberInputs(1, covariates=1, scaling="standard").double()
+    x = torch.tensor([[[1.0], [5.0], [torch.nan], [3.0]]], dtype=torch.float64)
+    c = torch.tensor([[[7.0], [torch.nan], [8.0], [9.0]]], dtype=torch.float64)
+    inputs.covariate_location += 7.0
+    features, scaling, _ = inputs(x, inputs.initial_state(1), covariates=c)
+    last = torch.tensor([0.0, 1.0, 5.0, 5.0], dtype=torch.float64)
+    there = torch.tensor([1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    value, location, scale = x.nan_to_num().flatten(), *(s.flatten() for s in scaling[:2])
+    expected = [there * (value - location) / scale, there * (value - last) / scale, there]
+    expected += [scale.log(), torch.tensor([0.0, 0.0, 1.0, 2.0], dtype=torch.float64)]
+    close(features[0], torch.stack(expected, dim=-1))
+
+
+def test_drawing_reads_the_covariates_of_each_step():
+    """Drawing is feeding what was drawn, with the covariates of the step after it."""
+    model, x = of_numbers(covariates=1), series(2, 5)
+    c = 3 * torch.randn(2, 9, 1, dtype=torch.float64)
+    drawn = model.sample(4, prefix=x, covariates=c, generator=torch.Generator().manual_seed(5))
+    line, generator = x, torch.Generator().manual_seed(5)
+    for t in range(5, 9):
+        fed = torch.cat([model.begin(2), line], dim=1)
+        parameters, _ = model(fed, covariates=c[:, : t + 1])
+        line = torch.cat([line, model.head.sample(parameters[:, -1], generator)[:, None]], dim=1)
+    close(drawn, line[:, 5:].detach())
+
+
 def test_a_missing_value_is_not_a_zero():
     """What was not observed says nothing about itself, but the model knows that it is missing."""
     model, x = of_numbers(residual=True), series(1, 6)

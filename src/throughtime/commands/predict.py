@@ -17,7 +17,7 @@ from throughtime.commands.stream import parse_levels
 from throughtime.data.calendar import format_time
 from throughtime.data.table import SeriesTable
 from throughtime.errors import InputError
-from throughtime.serving.session import LEVELS
+from throughtime.serving import LEVELS
 from throughtime.state import write_atomically
 from throughtime.tasks.forecasting import Future, future
 from throughtime.tasks.opening import load_source
@@ -54,6 +54,8 @@ def predict(
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Forecast series (CSV: one row per series, target and step) or write text."""
+    if out is not None and out.is_dir():
+        raise InputError(f"--out {out} is a folder, expected the name of a file to write")
     loaded = load_run(run, options.check_device(device))
     if loaded.vocabulary is not None:
         if source is not None:
@@ -83,7 +85,10 @@ def _write(
 ) -> list[str]:
     vocabulary = run.vocabulary
     assert vocabulary is not None
-    text = sys.stdin.read() if prompt == "-" else prompt or ""
+    try:
+        text = sys.stdin.read() if prompt == "-" else prompt or ""
+    except UnicodeDecodeError as error:
+        raise InputError(f"--prompt: standard input is not {error.encoding}") from None
     device = run.model.like().device
     generator = torch.Generator(device).manual_seed(seed)
     prefix = None

@@ -31,7 +31,11 @@ def folder_for(out: Path | None, kind: str, source: str) -> Path:
     """
     if out is not None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"--out {out} is not empty; choose a new folder")
+            what = "is not empty" if out.is_dir() else "is a file"
+            raise InputError(f"--out {out} {what}; choose a new folder")
+        above = next((each for each in out.parents if each.exists()), None)
+        if above is not None and not above.is_dir():
+            raise InputError(f"--out {out}: {above} is a file, it can hold no folder")
         return out
     name = re.sub(r"[^\w.-]+", "-", Path(source).name.split(".")[0]) or "data"
     free = Path(f"{kind}-{name}")

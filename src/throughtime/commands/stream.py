@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +12,7 @@ import typer
 
 from throughtime.commands import options
 from throughtime.errors import InputError
-from throughtime.serving import Session, open_session
-from throughtime.serving.session import LEVELS
+from throughtime.serving import LEVELS, SeriesSession, Session, open_session
 from throughtime.training.run import load_run
 
 
@@ -38,9 +37,11 @@ def stream(
 ) -> None:  # fmt: skip
     """Read observations from standard input, one a line, and answer each with a prediction.
 
-    A line is a JSON object, a bare number, or CSV under a header line; for text it is text (in
-    quotes: a JSON string, so that a line end can be fed). Answers are JSON, or CSV where
-    observations are.
+    A line is a JSON object, a bare number, or CSV under a header line, by the names of the run's
+    columns; further columns of a CSV are passed over. Columns known ahead are those of the step to
+    be predicted; those of the very first step go under now.NAME. Steps left out, by their times,
+    count as missing. For text a line is text (in quotes: a JSON string, so that a line end can be
+    fed). Answers are JSON, or CSV where observations are.
     """
     session = open_session(load_run(run, options.check_device(device)), start, parse_levels(levels))
     if state is not None and state.exists():
@@ -64,25 +65,26 @@ def parse_levels(text: str) -> tuple[float, ...]:
 
 
 def _answer(session: Session, form: str | None) -> None:
-    text = session.run.vocabulary is not None
+    text = not isinstance(session, SeriesSession)
     if form not in (None, "json", "csv", "text"):
         raise InputError(f"--format is {form!r}, expected json, csv or text")
+    if form == ("csv" if text else "text"):
+        raise InputError(f"--format is {form}, but the run is about {'text' if text else 'series'}")
     header: list[str] = []
     columns: list[str] = []
     parsers: dict[str, Callable[[str], Any]] = {
         "json": _json,
-        "csv": lambda line: _csv(line, header),
+        "csv": lambda line: _csv(line, header, session),
         "text": _plain,
     }
-    for number, raw in enumerate(sys.stdin, start=1):
-        line = raw.rstrip("\r\n")
+    for number, line in _lines():
         if not line.strip() and not text:
             continue
         try:
             if form is None:
-                form = _guess(line, text=text)
+                form = "text" if text else _guess(line)
             if form == "csv" and not header:
-                header = next(csv.reader([line]))
+                header = _header(line, session)
                 continue
             answer = session.observe(parsers[form](line))
         except InputError as error:
@@ -92,15 +94,22 @@ def _answer(session: Session, form: str | None) -> None:
             if not columns:
                 columns = list(flat)
                 print(_row(columns))
-            print(_row([flat[name] for name in columns]), flush=True)
+            print(_row([flat.get(name, "") for name in columns]), flush=True)
         else:
             print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
-def _guess(line: str, *, text: bool) -> str:
-    """What the first line is."""
-    if text:
-        return "text"
+def _lines() -> Iterator[tuple[int, str]]:
+    number = 0
+    try:
+        for number, raw in enumerate(sys.stdin, start=1):
+            yield number, raw.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"after line {number}: the input is not {error.encoding}") from None
+
+
+def _guess(line: str) -> str:
+    """What the first line of a series is."""
     try:
         json.loads(line)
     except json.JSONDecodeError:
@@ -115,15 +124,35 @@ def _json(line: str) -> Any:
         raise InputError(f"not JSON ({error.msg} at character {error.pos + 1})") from None
 
 
-def _csv(line: str, header: list[str]) -> dict[str, str]:
+def _header(line: str, session: Session) -> list[str]:
+    header = [name.strip() for name in next(csv.reader([line.removeprefix("\ufeff")]))]
+    assert isinstance(session, SeriesSession)
+    missing = [name for name in session.names if name not in header]
+    if missing:
+        raise InputError(
+            f"the header has no column {missing[0]!r}, expected {', '.join(session.names)} among "
+            f"{', '.join(header)}"
+        )
+    return header
+
+
+def _csv(line: str, header: list[str], session: Session) -> dict[str, str]:
     row = next(csv.reader([line]))
     if len(row) != len(header):
         raise InputError(f"{len(row)} values under {len(header)} columns ({', '.join(header)})")
-    return dict(zip(header, row, strict=True))
+    assert isinstance(session, SeriesSession)
+    given = zip(header, row, strict=True)
+    return {name: value for name, value in given if name in session.allowed}
 
 
 def _plain(line: str) -> str:
-    return str(_json(line)) if len(line) > 1 and line[0] == line[-1] == '"' else line
+    """Text as it stands, unless the whole line is a JSON string."""
+    if len(line) > 1 and line[0] == line[-1] == '"':
+        try:
+            return str(json.loads(line))
+        except json.JSONDecodeError:
+            return line  # it begins and ends with a word in quotes
+    return line
 
 
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +163,7 @@ def _flat(answer: dict[str, Any]) -> dict[str, Any]:
             flat[f"{name}.median"] = value["median"]
             flat |= {f"{name}.q{level}": one for level, one in value["quantiles"].items()}
         else:
-            flat[name] = json.dumps(value) if isinstance(value, dict) else value
+            flat[name] = value
     return flat
 
 

@@ -130,7 +130,7 @@ class LinearAutoregression(LagModel):
         """Learn from one pass over the data; what was learned before is forgotten.
 
         Args:
-            data: as for [`LagModel.fit`][throughtime.models.linear.LagModel.fit].
+            data: as for [`LagModel.fit`][throughtime.models.lags.LagModel.fit].
             criterion: `bic` or `aic` chooses how many of the lags to use, from 1 to all, by what
                 the fit is worth less what its weights cost; the other weights are zero. All the
                 candidates come from the sums of the same pass. None uses all lags.

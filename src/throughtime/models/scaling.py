@@ -201,7 +201,7 @@ class RunningScale(Layer):
         """
         seen = ~x.isnan() if mask is None else ~x.isnan() & mask.unsqueeze(-1)
         y = torch.where(seen, (x - self.prior_location) / self.prior_scale, 0)
-        begins = _latest(reset, x)
+        begins = latest(reset, x)
         known = self.sums(y, seen, state, begins)
         location, scale = self.estimate(known)
         before = torch.cat([state.last.unsqueeze(1), known.last], dim=1)[:, : x.shape[1]]
@@ -222,17 +222,17 @@ class RunningScale(Layer):
     ) -> ScaleState:
         """The state after every step: parts `[batch, time, size]`."""
         none = y[..., :0]
-        n = _running_sum(seen.to(y.dtype), state.count, begins)
+        n = running_sum(seen.to(y.dtype), state.count, begins)
         last = _latest_value(y, seen, state.last, begins)
         if self.kind in ("none", "fixed"):
             return ScaleState(n, none, none, none, last)
         if self.kind == "mean":
-            total = _running_sum(y.abs(), state.total, begins)
+            total = running_sum(y.abs(), state.total, begins)
             return ScaleState(n, total, none, none, last)
         first = _latest_value(y, seen & (n == 1), state.first, begins)
         distance = torch.where(seen, y - first, 0)
-        total = _running_sum(distance, state.total, begins)
-        square = _running_sum(distance.square(), state.square, begins)
+        total = running_sum(distance, state.total, begins)
+        square = running_sum(distance.square(), state.square, begins)
         return ScaleState(n, total, square, first, last)
 
     def estimate(self, known: ScaleState) -> tuple[Tensor, Tensor]:
@@ -269,7 +269,7 @@ def pad(values: Tensor | Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(values), batch_first=True, padding_value=torch.nan)
 
 
-def _latest(reset: Tensor | None, x: Tensor) -> Tensor | None:
+def latest(reset: Tensor | None, x: Tensor) -> Tensor | None:
     """`[batch, time, 1]`, the step at which the present sequence began; -1: before this chunk."""
     if reset is None:
         return None
@@ -277,7 +277,7 @@ def _latest(reset: Tensor | None, x: Tensor) -> Tensor | None:
     return torch.where(reset, steps, -1).cummax(dim=1).values.unsqueeze(-1)
 
 
-def _running_sum(x: Tensor, carried: Tensor, begins: Tensor | None) -> Tensor:
+def running_sum(x: Tensor, carried: Tensor, begins: Tensor | None) -> Tensor:
     """Sums over time since the sequence began, the earlier chunks' included."""
     sums = x.cumsum(1)
     if begins is None:

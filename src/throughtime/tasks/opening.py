@@ -11,7 +11,7 @@ from throughtime.data import builtin
 from throughtime.data.columns import Columns
 from throughtime.data.report import DataReport, data_report
 from throughtime.data.series import read_like
-from throughtime.data.splits import PARTS, check_lengths, split
+from throughtime.data.splits import PARTS, check_lengths, check_scale, split
 from throughtime.data.table import SeriesTable
 from throughtime.data.text import Vocabulary, read_text, split_text
 from throughtime.errors import InputError
@@ -58,6 +58,15 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.task not in (None, *TASKS):
             raise InputError(f"task is {self.task!r}, expected one of {', '.join(TASKS)}")
+        for name in ("source", "split", "tokens", "encoding"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected text")
+        for name in ("horizon", "vocabulary"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | None):
+                raise InputError(f"{name} is {value!r}, expected a whole number")
+        if self.horizon is None or self.horizon < 1:
+            raise InputError(f"horizon is {self.horizon}, expected at least 1 step")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a configuration file."""
@@ -115,6 +124,7 @@ def open_data(
     if isinstance(loaded, SeriesTable):
         parts = split(loaded, config.split)
         check_lengths(loaded, parts, least, config.horizon)
+        check_scale(loaded, parts)
         task = Forecasting(loaded, parts, config.horizon, dtype, device)
         known = replace(config, task="forecast", columns=loaded.columns)
         return Opened(known, task, data_report(loaded, parts))
@@ -146,17 +156,43 @@ def load_source(config: DataConfig) -> SeriesTable | str:
     name, path = config.source, Path(config.source)
     if name in builtin.names():
         loaded = builtin.load(name)
+        if isinstance(loaded, SeriesTable) and config.columns not in (Columns(), loaded.columns):
+            loaded = builtin.load(name, **_told(config.columns))
         if config.task not in (None, "language" if isinstance(loaded, str) else "forecast"):
             kind = "text" if isinstance(loaded, str) else "a table of series"
             raise InputError(f"{name} is {kind}, it cannot be used for --task {config.task}")
+        _check_told(config, loaded)
         return loaded
     if not path.exists():
         near = ", ".join(builtin.names())
         raise InputError(f"{name}: there is no such file; built-in data are {near}")
+    if path.is_dir():
+        raise InputError(f"{name} is a folder, expected a file or the name of built-in data")
     task = config.task or _task_of(path)
     if task == "language":
-        return read_text(path, config.encoding)
-    return read_like(path, config.columns, encoding=config.encoding, sort=config.sort)
+        loaded = read_text(path, config.encoding)
+    else:
+        loaded = read_like(path, config.columns, encoding=config.encoding, sort=config.sort)
+    _check_told(config, loaded)
+    return loaded
+
+
+def _told(columns: Columns) -> dict[str, Any]:
+    """The fields that differ from their defaults."""
+    both = ((each.name, getattr(columns, each.name), each.default) for each in fields(Columns))
+    return {name: value for name, value, default in both if value != default}
+
+
+def _check_told(config: DataConfig, loaded: SeriesTable | str) -> None:
+    """Refuse what was said of a text and given for a table, or the other way round."""
+    text = isinstance(loaded, str)
+    usual = DataConfig(config.source)
+    words = [name for name in ("tokens", "vocabulary")
+             if getattr(config, name) != getattr(usual, name)]  # fmt: skip
+    told = [*_told(config.columns)] if text else words
+    if told:
+        kinds = ("text", "series") if text else ("a table of series", "text")
+        raise InputError(f"{config.source} is {kinds[0]}, and {told[0]} is for {kinds[1]}")
 
 
 def _task_of(path: Path) -> str:

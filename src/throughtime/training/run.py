@@ -60,9 +60,12 @@ class RunConfig:
         Errors:
             InputError: a newer format, or fields that are missing or unknown.
         """
-        if values.get("format", 0) > FORMAT:
+        written = values.get("format")
+        if not isinstance(written, int):
+            raise InputError(f"{where}: not the configuration of a run (it has no format)")
+        if written > FORMAT:
             raise InputError(
-                f"{where}: format {values['format']} was written by throughtime "
+                f"{where}: format {written} was written by throughtime "
                 f"{values.get('throughtime', 'of a newer version')}, this is "
                 f"{throughtime.__version__}; upgrade with pip install --upgrade throughtime"
             )
@@ -72,7 +75,11 @@ class RunConfig:
                 ModelConfig.from_json(json.dumps(values["model"])),
                 TrainingConfig.from_dict(values["training"]),
             )
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
+            raise InputError(f"{where}: {error} is missing, expected data, model, training") from None
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        except (TypeError, ValueError) as error:
             raise InputError(f"{where}: not the configuration of a run ({error})") from None
 
 
@@ -109,7 +116,9 @@ def read_config(folder: Path) -> RunConfig:
     """
     path = folder / "config.json"
     if not path.is_file():
-        what = "is no run folder (config.json is missing)" if folder.is_dir() else "does not exist"
+        what = "is a file, expected the folder of a run" if folder.is_file() else "does not exist"
+        if folder.is_dir():
+            what = "is no run folder (config.json is missing)"
         raise InputError(f"{folder} {what}; throughtime fit makes one")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -123,7 +132,14 @@ def read_config(folder: Path) -> RunConfig:
 def read_vocabulary(folder: Path) -> Vocabulary | None:
     """The vocabulary of a run folder; None for series."""
     path = folder / "vocabulary.json"
-    return Vocabulary.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Vocabulary.from_json(path.read_text(encoding="utf-8"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: damaged, it is not UTF-8") from None
 
 
 def save_model(folder: Path, model: Autoregressive) -> None:
@@ -144,12 +160,19 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
         raise InputError(
             f"{folder} has no weights yet; finish it with throughtime fit --resume {folder}"
         )
+    vocabulary = read_vocabulary(folder)
+    known = 0 if vocabulary is None else len(vocabulary)
+    if known != config.model.tokens:
+        there = "vocabulary.json is missing" if vocabulary is None else f"vocabulary.json has {known}"
+        raise InputError(f"{folder}: the model knows {config.model.tokens} tokens, {there}")
     model = build(config.model)
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: the file is damaged ({error})") from None
+    except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{path}: the weights do not fit config.json ({reason})") from None
     dtype = dtype or getattr(torch, config.training.dtype)
     model = model.to(device=device, dtype=dtype).eval()
-    return Run(folder, config, model, read_vocabulary(folder))
+    return Run(folder, config, model, vocabulary)

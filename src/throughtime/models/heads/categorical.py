@@ -65,7 +65,8 @@ class Categorical(Head):
         """In nats per token."""
         known = targets >= 0
         chosen = torch.where(known, targets, 0).unsqueeze(-1)
-        score = parameters.log_softmax(-1).gather(-1, chosen).squeeze(-1)
+        wide = torch.promote_types(parameters.dtype, torch.float32)  # half is too coarse for nats
+        score = parameters.log_softmax(-1, dtype=wide).gather(-1, chosen).squeeze(-1)
         return torch.where(known, score, 0)
 
     def counted(self, targets: Int[Tensor, "*steps"]) -> Float[Tensor, "*steps"]:
