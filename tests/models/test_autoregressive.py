@@ -31,8 +31,8 @@ def of_tokens(*, tied=False, dropout=0.0):
     return rough(Autoregressive(inputs, body, head))
 
 
-def of_numbers(head: Any = Normal, *, size=1, covariates=0, scaling="fixed", **options):
-    inputs = NumberInputs(size, covariates=covariates, scaling=scaling)
+def of_numbers(head: Any = Normal, *, size=1, covariates=0, scaling="fixed", level=0.0, **options):
+    inputs = NumberInputs(size, covariates=covariates, scaling=scaling, level=level)
     return rough(Autoregressive(inputs, GRU(inputs.output_size, 4), head(4, size, **options)))
 
 
@@ -47,6 +47,7 @@ MODELS = {
     "tied": lambda: of_tokens(tied=True),
     "normal": lambda: of_numbers(size=2, residual=True),
     "student": lambda: of_numbers(StudentT, size=2, scaling="mean", residual=True),
+    "level": lambda: of_numbers(StudentT, size=2, level=1.5, residual=True),
     "counts": lambda: of_numbers(NegativeBinomial, size=2, scaling="mean"),
     "quantiles": lambda: of_numbers(Quantiles, size=2, scaling="standard"),
 }

@@ -82,10 +82,10 @@ class Entry:
             for record in fitted.result.history:
                 if "loss" in record:
                     recent.append(record["loss"])
-                if "validation_loss" in record:
+                if "validation_one_step" in record:
                     steps.append(record["step"])
                     training.append(statistics.fmean(recent) if recent else math.nan)
-                    held.append(record["validation_loss"])
+                    held.append(record["validation_one_step"])
                     recent = []
             curves.append(Curve(self.name, seed, steps, training, held))
         return curves

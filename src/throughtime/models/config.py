@@ -87,6 +87,10 @@ class ModelConfig:
     """none; fixed, by the training data; mean or standard, by each series as it passes. Empty:
     fixed, or mean with negative_binomial."""
 
+    level: float = 0.0
+    """Half-life in steps of the running level that values are relative to, for series that drift;
+    0: none."""
+
     residual: bool = True
     """Forecast the change from the last value; not with negative_binomial."""
 
@@ -119,6 +123,8 @@ class ModelConfig:
             self._at_least(name, 0)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}, expected a probability in [0, 1)")
+        if not 0 <= self.level < float("inf"):
+            raise InputError(f"level is {self.level}, expected a half-life in steps, or 0")
         if (self.head == "categorical") != bool(self.tokens):
             what = f"{self.tokens} tokens" if self.tokens else "numbers"
             raise InputError(f"head is {self.head!r}, which is not for a model of {what}")
@@ -187,7 +193,12 @@ def build(config: ModelConfig) -> Autoregressive:
 def _inputs(config: ModelConfig) -> Inputs:
     if config.tokens:
         return TokenInputs(config.tokens, config.width, tied=config.tied)
-    return NumberInputs(config.targets, covariates=config.covariates, scaling=config.scaling)
+    return NumberInputs(
+        config.targets,
+        covariates=config.covariates,
+        scaling=config.scaling,
+        level=config.level,
+    )
 
 
 def _body(config: ModelConfig, features: int) -> Layer:

@@ -1,7 +1,7 @@
 """Input layers: from the previous value to the features that the body reads."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -9,8 +9,10 @@ from torch import nn
 from throughtime.errors import InputError
 from throughtime.layers.base import check_size
 from throughtime.layers.stateless import Embedding
+from throughtime.models.level import LevelState, RunningLevel
 from throughtime.models.scaling import RunningScale, ScaleState, Scaling, pad
 from throughtime.shapes import Bool, Float, Int, Tensor
+from throughtime.state import register
 
 
 class Inputs(nn.Module):
@@ -104,6 +106,19 @@ class TokenInputs(Inputs):
         return torch.full((batch_size, 1), self.size, device=self.embedding.weight.device)
 
 
+@register
+class NumberState(NamedTuple):
+    """What is remembered of numbers whose level is followed.
+
+    Attributes:
+        scale: the state of the running scale.
+        level: the state of the running level.
+    """
+
+    scale: ScaleState
+    level: LevelState
+
+
 class NumberInputs(Inputs):
     r"""Numbers at the scale of their series, their change, and what is missing.
 
@@ -113,13 +128,21 @@ class NumberInputs(Inputs):
     each series has its own scale there is also $\log(s / s_0)$. Covariates follow, standardised
     by the training data; NaN among them counts as their mean.
 
+    A body that reads $z$ learns where the series lay in training, and goes astray where it has
+    drifted since. With a `level` $m$ is the running mean of the recent past instead, and the body
+    sees nothing of where the series lies, only how it moves.
+
     Args:
         size: D, numbers per step.
         covariates: C, numbers per step known in the future: those of the step to be predicted.
         scaling: see [`RunningScale`][throughtime.models.scaling.RunningScale].
+        level: half-life in steps of the [`RunningLevel`][throughtime.models.level.RunningLevel]
+            that $z$ is relative to; 0 takes the location of the scaling.
 
     Attributes:
-        scale: the running scale, whose state is this layer's.
+        scale: the running scale.
+        level: the running level, or None. The state of this layer is that of the scale, or with a
+            level [`NumberState`][throughtime.models.inputs.NumberState].
         covariate_location: `[covariates]`; a buffer, 0 before `fit`.
         covariate_scale: `[covariates]`; a buffer, 1 before `fit`.
     """
@@ -128,12 +151,15 @@ class NumberInputs(Inputs):
     covariate_location: Tensor
     covariate_scale: Tensor
 
-    def __init__(self, size: int, *, covariates: int = 0, scaling: str = "fixed") -> None:
+    def __init__(
+        self, size: int, *, covariates: int = 0, scaling: str = "fixed", level: float | int = 0.0
+    ) -> None:
         super().__init__()
         check_size("NumberInputs", "size", size)
         self.size = size
         self.covariates = covariates
         self.scale = RunningScale(size, scaling)
+        self.level = RunningLevel(size, level) if level else None
         self.own_scale = scaling in ("mean", "standard")
         self.output_size = (4 if self.own_scale else 3) * size + covariates
         self.register_buffer("covariate_location", torch.zeros(covariates))
@@ -159,16 +185,23 @@ class NumberInputs(Inputs):
     def forward(
         self,
         x: Float[Tensor, "batch time size"],
-        state: ScaleState,
+        state: ScaleState | NumberState,
         mask: Bool[Tensor, "batch time"] | None = None,
         reset: Bool[Tensor, "batch time"] | None = None,
         covariates: Float[Tensor, "batch time covariates"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time features"], Scaling, ScaleState]:
+    ) -> tuple[Float[Tensor, "batch time features"], Scaling, ScaleState | NumberState]:
         """Features; the scaling is the context for the head."""
-        scaling, before, state = self.scale.observe(x, state, mask, reset)
+        known = state.scale if isinstance(state, NumberState) else state
+        scaling, before, known = self.scale.observe(x, known, mask, reset)
+        location, after = scaling.location, known
+        if self.level is not None and isinstance(state, NumberState):
+            # In units of the prior, so that a series far from zero loses no precision.
+            y = (x - self.scale.prior_location) / self.scale.prior_scale
+            level, running = self.level(y, state.level, mask, reset)
+            location, after = self.scale.restore(level), NumberState(known, running)
         seen = ~x.isnan()
         value = torch.where(seen, x, 0)  # selected before the arithmetic: NaN has no way in
-        z = torch.where(seen, (value - scaling.location) / scaling.scale, 0)
+        z = torch.where(seen, (value - location) / scaling.scale, 0)
         change = torch.where(seen, (value - before) / scaling.scale, 0)
         parts = [z, change, seen.to(x.dtype)]
         if self.own_scale:
@@ -179,7 +212,7 @@ class NumberInputs(Inputs):
         features = torch.cat(parts, dim=-1)
         if mask is not None:
             features = torch.where(mask.unsqueeze(-1), features, 0)
-        return features, scaling, state
+        return features, scaling, after
 
     def initial_state(
         self,
@@ -187,9 +220,12 @@ class NumberInputs(Inputs):
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-    ) -> ScaleState:
+    ) -> ScaleState | NumberState:
         """Nothing observed."""
-        return self.scale.initial_state(batch_size, device=device, dtype=dtype)
+        scale = self.scale.initial_state(batch_size, device=device, dtype=dtype)
+        if self.level is None:
+            return scale
+        return NumberState(scale, self.level.initial_state(batch_size, device=device, dtype=dtype))
 
     def begin(self, batch_size: int) -> Float[Tensor, "batch 1 size"]:
         """NaN: nothing was observed."""

@@ -147,7 +147,7 @@ class LagInputs(NumberInputs):
     def forward(
         self,
         x: Float[Tensor, "batch time size"],
-        state: ScaleState,
+        state: Any,
         mask: Bool[Tensor, "batch time"] | None = None,
         reset: Bool[Tensor, "batch time"] | None = None,
         covariates: Float[Tensor, "batch time covariates"] | None = None,

@@ -6,7 +6,7 @@ import torch
 
 from throughtime.errors import InputError
 from throughtime.layers.base import Layer, check_size
-from throughtime.models.scaling import running_sum, latest
+from throughtime.models.scaling import latest, running_sum
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
 
@@ -48,7 +48,8 @@ class RunningLevel(Layer):
 
     Examples:
         >>> layer = RunningLevel(1, half_life=1)
-        >>> [round(m, 3) for m in layer(torch.tensor([[[4.0], [1.0], [1.0]]]))[0].flatten().tolist()]
+        >>> level, _ = layer(torch.tensor([[[4.0], [1.0], [1.0]]]))
+        >>> [round(m, 3) for m in level.flatten().tolist()]
         [4.0, 2.0, 1.429]
 
     References:
@@ -58,7 +59,7 @@ class RunningLevel(Layer):
 
     anchor: Tensor
 
-    def __init__(self, size: int, half_life: float) -> None:
+    def __init__(self, size: int, half_life: float | int) -> None:
         super().__init__()
         check_size("RunningLevel", "size", size)
         if not 0 < half_life < float("inf"):

@@ -43,6 +43,7 @@ def forecast(
             "targets": task.channels,
             "covariates": task.covariates,
             "scaling": "standard" if many else "fixed",
+            "level": 3.0 * max(season, 8),
             "window": span,
             "lags": span,
             "season": max(1, min(season, longest - 1)),
@@ -52,13 +53,13 @@ def forecast(
     if parameters is not None and "width" not in (model or {}):
         made = fit_width(made, parameters)
     settings = {
-        "learning_rate": 3e-3,
+        "learning_rate": 1e-3,
         "schedule": "cosine",
         "final_rate": 0.02,
-        "epochs": 60,
+        "epochs": 100,
         "batch_size": 16,
         "window": max(16, min(96, longest // 4)),
-        "patience": 12,
+        "patience": 25,
         "clip": 1.0,
         **(training or {}),
     }

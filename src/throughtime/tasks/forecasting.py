@@ -168,7 +168,7 @@ class Forecasting:
             InputError: no series has `horizon` steps in that part.
         """
         starts, stops = self._part(part)
-        room = max(stop - start for start, stop in zip(starts, stops, strict=True)) - self.horizon
+        room = self._room(part)
         if room < 0:
             raise InputError(
                 f"{self.table.source}: the {part} part has at most {room + self.horizon} steps, "
@@ -248,6 +248,15 @@ class Forecasting:
             np.array(series), np.array(origins), np.stack(actual), np.stack(samples), naive,
             np.where(spread > 0, spread, np.nan), mean,
         )  # fmt: skip
+
+    def can_backtest(self, part: str) -> bool:
+        """Whether some series has `horizon` steps in that part."""
+        return self._room(part) >= 0
+
+    def _room(self, part: str) -> int:
+        """Steps from the first origin to the last, of the series with the most."""
+        starts, stops = self._part(part)
+        return max(b - a for a, b in zip(starts, stops, strict=True)) - self.horizon
 
     def _part(self, part: str) -> tuple[list[int], list[int]]:
         if part not in ("validation", "test"):

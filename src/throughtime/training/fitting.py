@@ -10,6 +10,7 @@ import torch
 from throughtime.errors import InputError
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.config import BASELINES, build
+from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.likelihood import loss
 from throughtime.tasks.opening import Opened
 from throughtime.training.config import TrainingConfig
@@ -86,9 +87,18 @@ def fit(
 
 
 def _measures(model: torch.nn.Module, opened: Opened) -> dict[str, float]:
+    """What training goes by on the validation part, as `loss`, and what is told beside it.
+
+    Forecasts are judged as far ahead as they will be used: a model that is best one step ahead may
+    drift away in twenty.
+    """
     assert isinstance(model, Autoregressive)
     score = opened.task.validate(model)
-    return {"loss": score.loss, "nats": score.nats}
+    told = {"loss": score.loss, "one_step": score.loss, "nats": score.nats}
+    if isinstance(opened.task, Forecasting) and opened.task.can_backtest("validation"):
+        backtest = opened.task.backtest(model, "validation", origins=40, paths=50)
+        told["loss"] = backtest.metrics(scaled=True)["crps"]
+    return told
 
 
 def _fit_baseline(model: Autoregressive, training: TrainingConfig, opened: Opened) -> None:
