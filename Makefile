@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: demo test test-all lint format bench docs clean
 
 demo: .venv/installed
-	$(BIN)/throughtime compare --demo --out runs/demo
+	$(BIN)/throughtime compare nyc-temperature --seeds 2
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -291,3 +291,17 @@ def test_an_rnn_without_learned_state_and_a_given_state():
     given = type(layer.initial_state(1))(h * 2)
     list(bptt(square, layer, [x], Full(), state=given))
     assert h.grad is None  # the history of a given state is cut
+
+
+@pytest.mark.parametrize("rule", [Full(), Truncated()], ids=str)
+def test_states_lie_in_memory_of_their_own(rule):
+    def turned(model, batch, state):
+        # A view: it would keep the whole batch alive, and lies otherwise than one that was saved.
+        output, _ = model(batch)
+        return output.sum(), 1.0, (batch[:, -1].T,)
+
+    for cut in bptt(turned, Linear(5, 1), torch.randn(2, 6, 4, 5), rule):
+        (part,) = cut.state
+        assert part.is_contiguous()
+        assert part.untyped_storage().nbytes() == part.numel() * part.element_size()
+        assert torch.equal(cut.place.state[0], part)

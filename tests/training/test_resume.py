@@ -100,6 +100,32 @@ def test_again_and_again(tmp_path):
     assert again.step == result.step
 
 
+@pytest.mark.parametrize("truncation", ["truncated", "random"])
+def test_a_finished_run_made_longer(truncation, tmp_path):
+    # From the end of an epoch, where there is no cut to go on from.
+    config = replace(BASE, truncation=truncation, depth=8)
+    straight, _ = run(config)
+    run(replace(config, epochs=1), folder=tmp_path)
+    resumed, _ = run(config, seed=5, folder=tmp_path, resume=True)
+    assert torch.equal(weights(resumed), weights(straight))
+
+
+def test_a_plateau_is_remembered(tmp_path):
+    config = replace(BASE, schedule="plateau", decay_after=1, validate_every=2)
+
+    def never_better(model):
+        return {"loss": 1.0}
+
+    _, whole = run(config, validate=never_better)
+    rates = [record["learning_rate"] for record in whole.history if "loss" in record]
+    assert rates[0] > 10 * rates[-1]
+    run(replace(config, max_steps=13), folder=tmp_path, validate=never_better)
+    _, rest = run(config, seed=5, folder=tmp_path, resume=True, validate=never_better)
+    assert records(rest) == records(whole)
+    best = next(record for record in whole.history if "validation_loss" in record)
+    assert rest.best_step == best["step"] == 2
+
+
 def test_the_dropout_matters():
     # Without the generators' states the runs above would differ: the test of the test.
     one, _ = run(BASE)
@@ -182,6 +208,11 @@ def test_scaled_gradients_come_back_as_well(tmp_path):
     overflowed = [record["gradient_norm"] is None for record in whole.history]
     assert 2 <= sum(overflowed) < 15
     assert losses_fall(whole)
+    # Norms are those of the gradient itself, not of the scaled one.
+    model = build()
+    exact = train(model, Source(), loud, replace(BASE, max_steps=1, log_every=1)).history[0]
+    norms = [record["gradient_norm"] for record in whole.history if record["gradient_norm"]]
+    assert norms[0] == pytest.approx(exact["gradient_norm"], rel=0.5)
     for stop in (1, 9):
         go(replace(BASE, max_steps=stop), folder=tmp_path / str(stop))
         resumed, rest = go(BASE, seed=5, folder=tmp_path / str(stop), resume=True)
