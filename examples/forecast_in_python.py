@@ -3,13 +3,15 @@
 import numpy as np
 
 from throughtime import recipes
+from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.opening import DataConfig, open_data
 from throughtime.training.fitting import fit
 
 opened = open_data(DataConfig("nyc-temperature", horizon=24))
-config = recipes.forecast(opened, "gru", parameters=5_000, training={"epochs": 5})
+config = recipes.forecast(opened, "gru", parameters=5_000, training={"epochs": 15})
 model = fit(config, opened).model
 
+assert isinstance(opened.task, Forecasting)
 backtest = opened.task.backtest(model, origins=20)
 print({name: round(value, 2) for name, value in backtest.metrics(scaled=False).items()})
 

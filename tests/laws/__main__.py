@@ -1,4 +1,4 @@
-"""Print the law table: `python -m tests.laws`. Every layer times every law; the broken ones below."""
+"""The law table, every layer times every law, the broken ones below: `python -m tests.laws`."""
 
 import sys
 

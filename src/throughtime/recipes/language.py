@@ -36,7 +36,7 @@ def language(
             "kind": kind,
             "tokens": len(task.vocabulary),
             "window": 4 if words else 8,
-            "order": 3 if words else 6,
+            "order": 4 if words else 8,
             **(model or {}),
         }
     )
