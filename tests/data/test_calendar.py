@@ -51,7 +51,7 @@ def test_frequencies_are_inferred_and_the_missing_step_found(write, every, frequ
     assert series.gaps == 1
     assert len(series) == 5
     given = np.array(every, dtype="datetime64[us]")
-    assert set(given.tolist()) < set(series.times.tolist())
+    assert set(given.tolist()) < set(np.asarray(series.times).tolist())
 
 
 def test_whole_numbers_are_times_too(write):

@@ -85,7 +85,7 @@ def test_nothing_leaks_from_later_parts_into_earlier_ones(drawn, train, rest):
     for at, series in enumerate(days.series):
         assert parts.rows(at, "test").stop == len(series)  # fractions of one leave nothing over
         for part in PARTS:
-            when[part].extend(series.times[parts.rows(at, part)].astype(int).tolist())
+            when[part].extend(np.asarray(series.times[parts.rows(at, part)]).astype(int).tolist())
     for earlier, later in (PARTS[:2], PARTS[1:], PARTS[::2]):
         assert max(when[earlier], default=-1) < min(when[later], default=2**63)
     assert sum(map(len, when.values())) == sum(days.lengths)

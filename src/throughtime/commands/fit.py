@@ -108,6 +108,7 @@ def fit(
     started = time.perf_counter()
     if resume is not None:
         opened, config, folder = _resumed(source, resume, quiet=quiet)
+        given |= {"device": config.training.device, "dtype": config.training.dtype}
     else:
         opened, config = _begun(given, quiet=quiet)
         folder = folder_for(out, "run", config.data.source)

@@ -111,9 +111,10 @@ def baseline_entries(opened: Opened, given: dict[str, Any]) -> list[Entry]:
             if kind != "seasonal" or seasonal
         ]
     one = recipes.language(opened, "ngram", training=placed)
+    orders = (1, 3, one.model.order)
     return [
-        Entry("unigram", replace(one, model=replace(one.model, order=1))),
-        Entry(f"{one.model.order}-gram", one),
+        Entry(f"{order}-gram", replace(one, model=replace(one.model, order=order)))
+        for order in orders
     ]
 
 

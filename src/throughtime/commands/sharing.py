@@ -17,25 +17,37 @@ from throughtime.tasks.opening import Opened, open_data
 def open_and_show(given: dict[str, Any], *, quiet: bool) -> Opened:
     """Read the data a command was given, and say what is in them."""
     options.check_device(given["device"])
+    check_out(given["out"])  # before anything long begins
     config = options.data_config(given)
     opened = open_data(config, device=given["device"], dtype=options.dtype_of(given["dtype"]))
     show_pairs("Data", opened.report.rows(), quiet=quiet)
     return opened
 
 
+def check_out(out: Path | None) -> None:
+    """A folder that results may be written to.
+
+    Errors:
+        InputError: it holds something already, or it is a file, or lies below one.
+    """
+    if out is None:
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "is not empty" if out.is_dir() else "is a file"
+        raise InputError(f"--out {out} {what}; choose a new folder")
+    above = next((each for each in out.parents if each.exists()), None)
+    if above is not None and not above.is_dir():
+        raise InputError(f"--out {out}: {above} is a file, it can hold no folder")
+
+
 def folder_for(out: Path | None, kind: str, source: str) -> Path:
     """The folder to write to: the one asked for, or the first free `KIND-NAME`.
 
     Errors:
-        InputError: the folder asked for holds something already.
+        InputError: the folder asked for cannot be used.
     """
+    check_out(out)
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            what = "is not empty" if out.is_dir() else "is a file"
-            raise InputError(f"--out {out} {what}; choose a new folder")
-        above = next((each for each in out.parents if each.exists()), None)
-        if above is not None and not above.is_dir():
-            raise InputError(f"--out {out}: {above} is a file, it can hold no folder")
         return out
     name = re.sub(r"[^\w.-]+", "-", Path(source).name.split(".")[0]) or "data"
     free = Path(f"{kind}-{name}")

@@ -84,9 +84,9 @@ def season_of(frequency: str | None) -> int:
     return DAY // step if step >= 60 * SECOND and step < DAY and DAY % step == 0 else 1
 
 
-def whole(times: Times) -> bool:
+def whole(times: Times | range) -> bool:
     """Whether these times are whole numbers and not dates."""
-    return times.dtype.kind == "i"
+    return isinstance(times, range) or times.dtype.kind == "i"
 
 
 def format_time(time: Any) -> str:
@@ -172,7 +172,7 @@ def infer_frequency(series: Sequence[Times]) -> str:
     return name_frequency(gap, "us")
 
 
-def extend(times: Times, steps: int, frequency: str | None = None) -> Times:
+def extend(times: Times | range, steps: int, frequency: str | None = None) -> Times:
     """The `steps` time stamps that follow the last one.
 
     Args:
@@ -185,6 +185,8 @@ def extend(times: Times, steps: int, frequency: str | None = None) -> Times:
     """
     if frequency == IRREGULAR:
         raise InputError("frequency: irregular time stamps cannot be continued beyond their end")
+    if isinstance(times, range):
+        return times[-1] + times.step * np.arange(1, steps + 1)
     if frequency is None and not whole(times):
         frequency = infer_frequency([times])
     grid = Grid.through(times, frequency)

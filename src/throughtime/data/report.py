@@ -215,18 +215,15 @@ def _table_report(table: SeriesTable, split: Split | None, padding: float | None
     total, low, high = np.zeros(width), np.full(width, np.inf), np.full(width, -np.inf)
     constant: list[str] = []
     for series in table.series:
-        values = series.values[:, :width]
-        absent = np.isnan(values)
-        count += len(values)
-        missing += absent.sum(axis=0)
-        total += np.where(absent, 0, values).sum(axis=0)
-        least = np.where(absent, np.inf, values).min(axis=0)
-        most = np.where(absent, -np.inf, values).max(axis=0)
-        low, high = np.minimum(low, least), np.maximum(high, most)
+        found = series.summary(width)
+        count += len(series)
+        missing += found.missing
+        total += found.total
+        low, high = np.minimum(low, found.low), np.maximum(high, found.high)
         constant += [
             series.name if width == 1 else f"{series.name}: {name}"
             for at, name in enumerate(table.targets)
-            if least[at] >= most[at]
+            if found.low[at] >= found.high[at]
         ]
     gaps = sum(series.gaps for series in table.series)
     share = 1 - sum(lengths) / (len(lengths) * max(lengths))

@@ -24,7 +24,8 @@ from throughtime.data.assemble import (
 from throughtime.data.columns import Columns, complete
 from throughtime.data.frames import Frame, read_frame
 from throughtime.data.frames import times as read_times
-from throughtime.data.table import Series, SeriesTable
+from throughtime.data.sources import FileArray
+from throughtime.data.table import Series, SeriesTable, blocks
 from throughtime.errors import InputError
 
 __all__ = [
@@ -36,8 +37,6 @@ __all__ = [
     "read_like",
     "read_series",
 ]
-
-_CHUNK = 1 << 20
 
 
 def read_series(
@@ -67,7 +66,7 @@ def read_series(
 
     Args:
         path: the file. A `.npy` file of `[time]` or `[time, features]` is one long series,
-            read from disk as it is used where it holds float64.
+            read from disk as it is used.
         time: column of dates or of whole numbers; sorted within each series, without repeats.
         id: column that tells series apart.
         targets: columns to predict.
@@ -172,7 +171,7 @@ def from_frame(
 
 
 def from_array(
-    values: NDArray,
+    values: NDArray | FileArray,
     *,
     targets: Sequence[str] = (),
     source: str = "array",
@@ -181,7 +180,8 @@ def from_array(
 ) -> SeriesTable:
     """The series in an array `[time]` or `[time, features]`; NaN is missing. Steps are numbered.
 
-    An array of float64 is taken as it is and not copied, so it may be a file mapped into memory.
+    An array of float64 is taken as it is and not copied. A `FileArray` stays in its file: the
+    table takes as much memory as that of a short series.
 
     Args:
         values: numbers.
@@ -193,32 +193,36 @@ def from_array(
     Errors:
         InputError: another form or type, no steps, or an infinite value.
     """
-    if values.ndim not in (1, 2) or values.dtype.kind not in "iufb" or values.size == 0:
-        raise InputError(
-            f"{source}: expected numbers of shape [time] or [time, features], "
-            f"got {values.dtype} {list(values.shape)}"
-        )
-    matrix = values.astype(np.float64, copy=False).reshape(len(values), -1)
-    for start in range(0, len(matrix), _CHUNK):
-        infinite = np.isinf(matrix[start : start + _CHUNK]).any(axis=1)  # in constant memory
+    if isinstance(values, FileArray):
+        matrix = values[:] if wide else values
+    else:
+        _check_form(values, source)
+        matrix = values.astype(np.float64, copy=False).reshape(len(values), -1)
+    before = 0
+    for block in blocks(matrix):
+        infinite = np.isinf(block).any(axis=1)
         if infinite.any():
-            row = start + int(infinite.argmax())
-            raise InputError(f"{source}: expected finite numbers, row {row + 1} has {matrix[row]}")
+            at = int(infinite.argmax())
+            raise InputError(
+                f"{source}: expected finite numbers, row {before + at + 1} has {block[at]}"
+            )
+        before += len(block)
     width = matrix.shape[1]
     names = tuple(targets) or tuple(
         f"value_{at + 1}" if width > 1 else "value" for at in range(width)
     )
     if len(names) != width:
         raise InputError(f"{source}: it has {width} columns, targets names {len(names)}")
-    times = np.arange(len(matrix))
-    empty = np.empty((len(matrix), 0))
-    parts = [(name, matrix[:, at : at + 1]) for at, name in enumerate(names)]
-    parts = parts if wide else [(Path(source).stem, matrix)]
+    times = range(len(matrix))
+    empty, future = np.empty((len(matrix), 0)), np.empty(0, dtype=np.int64)
+    parts = (
+        [(name, matrix[:, at : at + 1]) for at, name in enumerate(names)]
+        if wide
+        else [(Path(source).stem, matrix)]
+    )
     columns = Columns(targets=names, wide=wide, calendar=(), season=season or 1)
     return SeriesTable(
-        series=tuple(
-            Series(name, times, part, empty, np.empty(0), times[:0]) for name, part in parts
-        ),
+        series=tuple(Series(name, times, part, empty, np.empty(0), future) for name, part in parts),
         targets=("value",) if wide else names,
         season=season or 1,
         source=source,
@@ -237,10 +241,22 @@ def _read_array(path: Path, columns: Columns) -> SeriesTable:
         values = np.load(path, mmap_mode="c", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path.name}: not an array of numbers ({error})") from None
+    _check_form(values, path.name)
+    # Pages of a map count as memory once they were touched, so one long series is read instead.
+    # Columns that are series of their own do not lie together in the file; they stay mapped.
+    read = values.flags.c_contiguous and not columns.wide
     return from_array(
-        values,
+        FileArray(path) if read else values,
         targets=columns.targets,
         source=path.name,
         season=columns.season,
         wide=columns.wide,
     )
+
+
+def _check_form(values: NDArray, source: str) -> None:
+    if values.ndim not in (1, 2) or values.dtype.kind not in "iufb" or values.size == 0:
+        raise InputError(
+            f"{source}: expected numbers of shape [time] or [time, features], "
+            f"got {values.dtype} {list(values.shape)}"
+        )

@@ -147,6 +147,57 @@ class FileSource:
             )
 
 
+class FileArray:
+    """A `.npy` file that is indexed like the array in it: what a slice asks for is read.
+
+    Numbers of any type come as float64, in fresh memory, so that a series larger than memory can
+    stand where an array is expected.
+
+    Args:
+        path: a `.npy` file of numbers; `[time]` counts as `[time, 1]`.
+
+    Attributes:
+        source: the file as a source, in its own type and shape.
+        shape: `[time, features]`.
+
+    Errors:
+        InputError: as [`FileSource`][throughtime.data.sources.FileSource].
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "pairs.npy"
+        >>> np.save(path, np.arange(2_000_000).reshape(-1, 2))
+        >>> array = FileArray(path)
+        >>> array.shape, array[-2:].tolist(), array[500_000:500_002, 1].tolist()
+        ((1000000, 2), [[1999996.0, 1999997.0], [1999998.0, 1999999.0]], [1000001.0, 1000003.0])
+    """
+
+    dtype = np.dtype(np.float64)
+    ndim = 2
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.source = FileSource(path)
+        self.shape = (len(self.source), *(self.source.shape[1:] or (1,)))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """`array[start:stop]`, or `array[start:stop, columns]`: rows in order, any columns."""
+        rows, columns = index if isinstance(index, tuple) else (index, slice(None))
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise InputError(f"FileArray: index is {rows}, expected a slice of rows in order")
+        start, stop, _ = rows.indices(len(self))
+        read = self.source.read(start, max(start, stop)).astype(self.dtype, copy=False)
+        return read.reshape(-1, self.shape[1])[:, columns]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """The whole, for `np.asarray`."""
+        if copy is False:
+            raise ValueError("FileArray: what lies in a file cannot be had without a copy")
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
 class ConcatenatedSource:
     """Several sequences, one after another; each `starts` a new one.
 

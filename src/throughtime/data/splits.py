@@ -4,6 +4,7 @@ The borders are two moments common to all series. A split by rows of each series
 model learn from one series what happens in another during the test.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def split(table: SeriesTable, parts: str | Sequence[Any] = "0.7,0.1,0.2") -> Spl
             series with anything to train on.
     """
     pieces = [str(part).strip() for part in (parts.split(",") if isinstance(parts, str) else parts)]
-    times = np.unique(np.concatenate([series.times for series in table.series]))
+    times = _times_of(table)
     if len(pieces) == 3:
         borders = _counted(pieces, times)
     elif len(pieces) == 2:
@@ -105,6 +106,14 @@ def split(table: SeriesTable, parts: str | Sequence[Any] = "0.7,0.1,0.2") -> Spl
     )
 
 
+def _times_of(table: SeriesTable) -> Times | range:
+    """The different times of all series, in order."""
+    first = table.series[0].times  # ascending, as those of each series are
+    if all(series.times is first for series in table.series):
+        return first
+    return np.unique(np.concatenate([np.asarray(series.times) for series in table.series]))
+
+
 def _unclear(pieces: Sequence[str]) -> InputError:
     return InputError(
         "split: expected three fractions (0.7,0.1,0.2), three numbers of rows "
@@ -113,7 +122,7 @@ def _unclear(pieces: Sequence[str]) -> InputError:
     )
 
 
-def _counted(pieces: Sequence[str], times: Times) -> tuple[Any, Any, Any]:
+def _counted(pieces: Sequence[str], times: Times | range) -> tuple[Any, Any, Any]:
     """The borders after fractions or numbers of the time stamps there are."""
     try:
         shares = [float(piece) for piece in pieces]
@@ -137,7 +146,7 @@ def _counted(pieces: Sequence[str], times: Times) -> tuple[Any, Any, Any]:
     return validation, test, until if ends[2] < len(times) else None
 
 
-def _moments(pieces: Sequence[str], times: Times) -> tuple[Any, Any]:
+def _moments(pieces: Sequence[str], times: Times | range) -> tuple[Any, Any]:
     """The borders as they were given: dates, or whole numbers where times are."""
     found: list[Any] = []
     for piece in pieces:
@@ -154,9 +163,9 @@ def _moments(pieces: Sequence[str], times: Times) -> tuple[Any, Any]:
 
 
 def _stops(series: Series, borders: tuple[Any, Any, Any]) -> tuple[int, int, int]:
-    train, validation = (int(np.searchsorted(series.times, border)) for border in borders[:2])
-    until = borders[2]
-    end = len(series) if until is None else int(np.searchsorted(series.times, until))
+    train, validation, end = (
+        len(series) if border is None else bisect_left(series.times, border) for border in borders
+    )
     return train, validation, end
 
 
@@ -211,15 +220,16 @@ def check_scale(table: SeriesTable, split: Split) -> tuple[str, ...]:
         InputError: a target without two different values in the training part of any series.
     """
     constant: list[str] = []
+    names = [series.name for series in table.series]
+    training = [
+        series.summary(len(table.targets), stops[0])
+        for series, stops in zip(table.series, split.stops, strict=True)
+    ]
     for at, target in enumerate(table.targets):
-        found: list[tuple[str, Any]] = []
-        for number, series in enumerate(table.series):
-            values = series.values[split.rows(number, "train"), at]
-            values = values[~np.isnan(values)]
-            if len(values) == 0 or (values == values[0]).all():
-                found.append((series.name, values[0] if len(values) else None))
-        if len(found) == len(table.series):
-            value = next((value for _, value in found if value is not None), None)
+        extremes = [(each.low[at], each.high[at]) for each in training]
+        still = [name for name, (low, high) in zip(names, extremes, strict=True) if low >= high]
+        if len(still) == len(table):
+            value = next((low for low, high in extremes if low == high), None)
             said = "no value" if value is None else f"no value but {value:g}"
             raise InputError(
                 f"{table.source}: target {target!r} has {said} in the training part of "
@@ -227,5 +237,5 @@ def check_scale(table: SeriesTable, split: Split) -> tuple[str, ...]:
                 "its scale would be zero"
             )
         many = len(table.targets) > 1
-        constant += [f"{name}: {target}" if many else name for name, _ in found]
+        constant += [f"{name}: {target}" if many else name for name in still]
     return tuple(constant)

@@ -1,6 +1,8 @@
 """What reading a table gives: series on a grid of time, with named columns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,27 @@ from numpy.typing import NDArray
 from throughtime.data import calendar as calendars
 from throughtime.data.calendar import Times
 from throughtime.data.columns import Columns
+from throughtime.data.sources import FileArray
 from throughtime.errors import InputError
+
+BLOCK = 1 << 18
+"""Numbers that are looked at together; bounds the memory for a look at a long series."""
+
+
+class Summary(NamedTuple):
+    """What there is in each column of some values, `[columns]`; NaN counts as missing.
+
+    Attributes:
+        missing: how many are missing.
+        total: the sum of the others.
+        low: the smallest; infinity where there is none.
+        high: the largest; minus infinity where there is none.
+    """
+
+    missing: NDArray[np.int64]
+    total: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +39,9 @@ class Series:
 
     Attributes:
         name: the value of the id column, or the file's name.
-        times: `[time]`, `datetime64[us]` or `int64`.
-        values: `[time, targets + past]`, targets first; NaN where a value is missing.
+        times: `[time]`, `datetime64[us]` or `int64`; a `range` where steps are numbered.
+        values: `[time, targets + past]`, targets first; NaN where a value is missing. In memory,
+            or in a file of which slices are read.
         covariates: `[time + future, known]`, known ahead of time: they may reach beyond the last
             target. NaN where the table has none (also in rows that were put into gaps).
         static: `[static]`.
@@ -27,8 +50,8 @@ class Series:
     """
 
     name: str
-    times: Times
-    values: NDArray[np.float64]
+    times: Times | range
+    values: NDArray[np.float64] | FileArray
     covariates: NDArray[np.float64]
     static: NDArray[np.float64]
     future: Times
@@ -36,6 +59,40 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def summary(self, columns: int, stop: int | None = None) -> Summary:
+        """A look at the first columns of the values, up to a row: in the same memory at any length.
+
+        Args:
+            columns: how many.
+            stop: the row after the last; None takes all.
+        """
+        found = Summary(
+            np.zeros(columns, np.int64),
+            np.zeros(columns),
+            np.full(columns, np.inf),
+            np.full(columns, -np.inf),
+        )
+        for block in blocks(self.values, stop):
+            values = block[:, :columns]
+            absent = np.isnan(values)
+            found = Summary(
+                found.missing + absent.sum(axis=0),
+                found.total + np.where(absent, 0, values).sum(axis=0),
+                np.minimum(found.low, np.where(absent, np.inf, values).min(axis=0)),
+                np.maximum(found.high, np.where(absent, -np.inf, values).max(axis=0)),
+            )
+        return found
+
+
+def blocks(
+    values: NDArray[np.float64] | FileArray, stop: int | None = None
+) -> Iterator[NDArray[np.float64]]:
+    """Values `[time, columns]` up to a row, so many rows at a time."""
+    stop = len(values) if stop is None else stop
+    rows = max(1, BLOCK // max(1, values.shape[1]))
+    for start in range(0, stop, rows):
+        yield values[start : min(start + rows, stop)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +154,7 @@ class SeriesTable:
                 f"{len(series.future)} steps beyond the last target, expected {steps}; add rows "
                 "with its values and empty targets"
             )
-        times = np.concatenate([series.times, series.future])
+        times = np.concatenate([np.asarray(series.times), series.future])
         more = calendars.extend(times, missing, self.frequency)
         rows = calendars.features(more, self.calendar)
         return replace(

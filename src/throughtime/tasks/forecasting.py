@@ -13,7 +13,7 @@ import torch
 
 from throughtime.data.batches import RaggedBatches, Record, Source
 from throughtime.data.calendar import IRREGULAR, extend
-from throughtime.data.sources import ArraySource, FileSource, SlicedSource, StepSource
+from throughtime.data.sources import ArraySource, FileArray, SlicedSource, StepSource
 from throughtime.data.splits import Split
 from throughtime.data.streams import Streams
 from throughtime.data.table import Series, SeriesTable
@@ -38,7 +38,7 @@ ROWS_AT_ONCE = 20_000
 """Sample paths drawn in one batch; bounds the memory of a backtest."""
 
 SCALE_SAMPLE = 1_000_000
-"""Steps of a very long series from which its scale is taken, in blocks over its whole length."""
+"""Numbers of a very long series from which its scale is taken, in blocks over its whole length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Forecasting:
         blocks = [
             (each, rows)
             for each, stop in self._training()
-            for rows in _blocks(stop, max(1, SCALE_SAMPLE // len(self.table)))
+            for rows in _blocks(stop, max(10, SCALE_SAMPLE // (len(self.table) * self.channels)))
         ]
         values = [torch.from_numpy(np.array(each.values[rows])) for each, rows in blocks]
         known = [
@@ -228,7 +228,7 @@ class Forecasting:
                 )
                 samples.append(paths[index])
         training = [
-            np.asarray(each.values[_sample(stop), :width], dtype=np.float64)
+            np.asarray(each.values[_sample(stop, self.channels), :width], dtype=np.float64)
             for each, stop in zip(self.table.series, self.lengths, strict=True)
         ]
         season = self.table.season
@@ -281,10 +281,10 @@ class Forecasting:
         return evaluate(model, pieces, state, self.device, self.dtype).state
 
 
-def _steps(values: Array, stop: int) -> StepSource:
+def _steps(values: Array | FileArray, stop: int) -> StepSource:
     """A series in memory, or one on disk that is read as it is used."""
-    if isinstance(values, np.memmap) and values.filename is not None:
-        return SlicedSource(FileSource(values.filename), 0, stop)
+    if isinstance(values, FileArray):
+        return SlicedSource(values.source, 0, stop)
     return ArraySource(values[:stop])
 
 
@@ -296,8 +296,8 @@ def _blocks(stop: int, limit: int) -> list[slice]:
     return [slice(a, a + size) for a in np.linspace(0, stop - size, 10).astype(int).tolist()]
 
 
-def _sample(stop: int) -> Any:
-    return slice(max(0, stop - SCALE_SAMPLE), stop)
+def _sample(stop: int, channels: int) -> slice:
+    return slice(max(0, stop - SCALE_SAMPLE // channels), stop)
 
 
 def _deviation(values: Array) -> Array:

@@ -13,7 +13,7 @@ from throughtime.data.report import DataReport, data_report
 from throughtime.data.series import read_like
 from throughtime.data.splits import PARTS, check_lengths, check_scale, split
 from throughtime.data.table import SeriesTable
-from throughtime.data.text import Vocabulary, read_text, split_text
+from throughtime.data.text import KINDS, Vocabulary, read_text, split_text
 from throughtime.errors import InputError
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.language import LanguageModelling
@@ -61,6 +61,8 @@ class DataConfig:
         for name in ("source", "split", "tokens", "encoding"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected text")
+        if self.tokens not in KINDS:
+            raise InputError(f"tokens is {self.tokens!r}, expected one of {', '.join(KINDS)}")
         for name in ("horizon", "vocabulary"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | None):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -70,12 +70,14 @@ def fit(
         _fit_baseline(model, config.training, opened)
         result, seconds = None, time.perf_counter() - started
     else:
+        # A split may leave nothing to validate on: then the last weights count, not the best.
+        validates = task.validate(model).counted > 0
         result = train(
             model,
             task.source(training.batch_size, training.window, training.seed),
             loss,
-            training,
-            validate=lambda held: _measures(held, opened),
+            training if validates else replace(training, patience=None),
+            validate=(lambda held: _measures(held, opened)) if validates else None,
             folder=folder,
             resume=resume,
             progress=progress,

@@ -165,7 +165,8 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
     if known != config.model.tokens:
         there = "vocabulary.json is missing" if vocabulary is None else f"vocabulary.json has {known}"
         raise InputError(f"{folder}: the model knows {config.model.tokens} tokens, {there}")
-    model = build(config.model)
+    # Of its type before the weights come: float64 ones would be rounded to float32 otherwise.
+    model = build(config.model).to(dtype=getattr(torch, config.training.dtype))
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except safetensors.SafetensorError as error:
@@ -173,6 +174,4 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{path}: the weights do not fit config.json ({reason})") from None
-    dtype = dtype or getattr(torch, config.training.dtype)
-    model = model.to(device=device, dtype=dtype).eval()
-    return Run(folder, config, model, vocabulary)
+    return Run(folder, config, model.to(device=device, dtype=dtype).eval(), vocabulary)
