@@ -48,7 +48,7 @@ def train_step(layer, x):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Recurrent layers beside torch.nn's.")
     parser.add_argument("--time", type=int, default=100)
     parser.add_argument("--input", type=int, default=64)
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 128])

@@ -54,7 +54,7 @@ class SeriesSession(Session):
     def names(self) -> tuple[str, ...]:
         """What an observation holds: targets, then past covariates."""
         targets = ("value",) if self.columns.wide else self.columns.targets
-        return (*targets, *self.columns.past)
+        return targets + self.columns.past
 
     @property
     def allowed(self) -> tuple[str, ...]:
@@ -122,11 +122,12 @@ class SeriesSession(Session):
 
     def _named(self, observation: Any) -> Mapping[str, Any]:
         if not isinstance(observation, Mapping):
-            if len(self.names) > 1:
+            only, *others = self.names
+            if others:
                 raise InputError(
                     f"expected an object with {', '.join(self.names)}, got {observation!r}"
                 )
-            return {self.names[0]: observation}
+            return {only: observation}
         unknown = [name for name in observation if name not in self.allowed]
         if unknown:
             raise InputError(f"unknown column {unknown[0]!r}, expected {', '.join(self.allowed)}")
@@ -212,7 +213,9 @@ class SeriesSession(Session):
         (last, here), on = grid.index(both)
         said, before = calendar.format_time(time), calendar.format_time(self.time)
         if not on.all():
-            raise InputError(f"time {said} is no whole number of steps of {frequency} after {before}")
+            raise InputError(
+                f"time {said} is no whole number of steps of {frequency} after {before}"
+            )
         if here - last > LONGEST_GAP:
             raise InputError(
                 f"time {said} lies {here - last:,} steps of {frequency} after the one before, "

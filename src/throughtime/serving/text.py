@@ -66,7 +66,7 @@ class TextSession(Session):
         return {self._name(number): share for number, share in pairs}
 
     def _name(self, number: int) -> str:
-        """A token as text; a byte that is no character by itself as `\\xe2`."""
+        r"""A token as text; a byte that is no character by itself as `\xe2`."""
         if self.vocabulary.kind == "bytes" and number > 127:
             return f"\\x{number:02x}"
         return self.vocabulary.decode([number])

@@ -76,7 +76,9 @@ class RunConfig:
                 TrainingConfig.from_dict(values["training"]),
             )
         except KeyError as error:
-            raise InputError(f"{where}: {error} is missing, expected data, model, training") from None
+            raise InputError(
+                f"{where}: {error} is missing, expected data, model, training"
+            ) from None
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         except (TypeError, ValueError) as error:
@@ -163,7 +165,9 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
     vocabulary = read_vocabulary(folder)
     known = 0 if vocabulary is None else len(vocabulary)
     if known != config.model.tokens:
-        there = "vocabulary.json is missing" if vocabulary is None else f"vocabulary.json has {known}"
+        there = (
+            "vocabulary.json is missing" if vocabulary is None else f"vocabulary.json has {known}"
+        )
         raise InputError(f"{folder}: the model knows {config.model.tokens} tokens, {there}")
     # Of its type before the weights come: float64 ones would be rounded to float32 otherwise.
     model = build(config.model).to(dtype=getattr(torch, config.training.dtype))

