@@ -2,11 +2,12 @@
 
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
+import throughtime
 from throughtime.errors import InputError, MissingExtra
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 2
 
 try:
     try:
@@ -30,6 +31,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if asked:
+        print(throughtime.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
+    ] = False,
+) -> None:
+    """Sequence models that carry their state through time."""
+
+
 for command in (compare, fit, predict, stream, data, doctor):
     app.command()(command)
 
@@ -46,9 +65,6 @@ def main() -> None:
         except InputError as error:
             print(f"throughtime: {error}", file=sys.stderr)
             sys.exit(USAGE)
-        except KeyboardInterrupt:
-            print("throughtime: interrupted", file=sys.stderr)
-            sys.exit(INTERRUPTED)
         except BrokenPipeError:  # the reader of our output has gone, as `| head` does
             sys.stderr.close()
             sys.exit(0)

@@ -81,11 +81,11 @@ class Entry:
             steps, training, held, recent = [], [], [], []
             for record in fitted.result.history:
                 if "loss" in record:
-                    recent.append(record["loss"])
+                    recent.append(_finite(record["loss"]))
                 if "validation_one_step" in record:
                     steps.append(record["step"])
                     training.append(statistics.fmean(recent) if recent else math.nan)
-                    held.append(record["validation_one_step"])
+                    held.append(_finite(record["validation_one_step"]))
                     recent = []
             curves.append(Curve(self.name, seed, steps, training, held))
         return curves
@@ -116,6 +116,11 @@ def baseline_entries(opened: Opened, given: dict[str, Any]) -> list[Entry]:
         Entry(f"{order}-gram", replace(one, model=replace(one.model, order=order)))
         for order in orders
     ]
+
+
+def _finite(value: float | None) -> float:
+    """A loss of a record; JSON has null where it was not finite."""
+    return math.nan if value is None else value
 
 
 def plain(value: Any) -> Any:

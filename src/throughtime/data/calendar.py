@@ -281,7 +281,7 @@ def _within_month(times: Times) -> tuple[int, float]:
     places = [(times - begin).astype(np.int64), (times - end).astype(np.int64)]
     shares = [float((place == _most_common(place)).mean()) for place in places]
     # The same day of each month, or the same distance from its end; the first wins a draw,
-    # except from the 28th on, where the end of the month is what people mean.
-    late = _most_common(places[0]) >= 27 * DAY
+    # except from the 29th on, where the end of the month is what people mean.
+    late = _most_common(places[0]) >= 28 * DAY
     chosen = int(shares[1] > shares[0] or (shares[1] == shares[0] and late))
     return _most_common(places[chosen]), shares[chosen]

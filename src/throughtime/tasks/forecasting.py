@@ -6,6 +6,7 @@ forecasts start from states that were never recomputed, and run together as rows
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,7 @@ class Forecasting:
 
     def validate(self, model: Autoregressive, part: str = "validation") -> Score:
         """One step ahead over validation or test, the state carried over from before."""
-        starts, stops = self._part(part)
+        starts, stops = self.borders(part)
         context = min(max(starts), 20 * max(self.table.season, 24))
         rows = self._rows(starts, stops, context)
         state = self.read(model, rows, 0, rows.evaluated)
@@ -167,7 +168,7 @@ class Forecasting:
         Errors:
             InputError: no series has `horizon` steps in that part.
         """
-        starts, stops = self._part(part)
+        starts, stops = self.borders(part)
         room = self._room(part)
         if room < 0:
             raise InputError(
@@ -227,10 +228,12 @@ class Forecasting:
                     self.table.series[index].values[origin : origin + self.horizon, :width]
                 )
                 samples.append(paths[index])
-        training = [
-            np.asarray(each.values[_sample(stop, self.channels), :width], dtype=np.float64)
-            for each, stop in zip(self.table.series, self.lengths, strict=True)
-        ]
+        if not actual:
+            raise InputError(
+                f"{self.table.source}: no series with steps before its first origin has "
+                f"{self.horizon} steps to forecast"
+            )
+        training = self._training_values()
         season = self.table.season
         with np.errstate(invalid="ignore", divide="ignore"):
             naive = np.array(
@@ -242,12 +245,26 @@ class Forecasting:
                     for v in training
                 ]
             )
-            spread = np.array([_deviation(v) for v in training])
         mean = np.array([_centre(v) for v in training])
         return Backtest(
             np.array(series), np.array(origins), np.stack(actual), np.stack(samples), naive,
-            np.where(spread > 0, spread, np.nan), mean,
+            self.spread, mean,
         )  # fmt: skip
+
+    def _training_values(self) -> list[Array]:
+        """The targets of the training part of each series; of very long ones the last part."""
+        width = len(self.table.targets)
+        return [
+            np.asarray(each.values[_sample(stop, self.channels), :width], dtype=np.float64)
+            for each, stop in zip(self.table.series, self.lengths, strict=True)
+        ]
+
+    @cached_property
+    def spread(self) -> Array:
+        """`[series, D]`, the deviation of the training values; NaN where they never change."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = np.array([_deviation(values) for values in self._training_values()])
+        return np.where(spread > 0, spread, np.nan)
 
     def can_backtest(self, part: str) -> bool:
         """Whether some series has `horizon` steps in that part."""
@@ -255,10 +272,11 @@ class Forecasting:
 
     def _room(self, part: str) -> int:
         """Steps from the first origin to the last, of the series with the most."""
-        starts, stops = self._part(part)
+        starts, stops = self.borders(part)
         return max(b - a for a, b in zip(starts, stops, strict=True)) - self.horizon
 
-    def _part(self, part: str) -> tuple[list[int], list[int]]:
+    def borders(self, part: str) -> tuple[list[int], list[int]]:
+        """Where validation or test begins and ends in each series."""
         if part not in ("validation", "test"):
             raise InputError(f"part is {part!r}, expected 'validation' or 'test'")
         at = 0 if part == "validation" else 1
@@ -271,7 +289,7 @@ class Forecasting:
         """All series as rows that end together; those that begin later are padded on the left."""
         room = max(stop - start for start, stop in zip(starts, stops, strict=True))
         time = max(min(stop, context + room) for stop in stops)
-        return Rows.make(self, stops, time, room)
+        return Rows.make(self, self.table.series, stops, time, room)
 
     def read(
         self, model: Autoregressive, rows: Rows, start: int, stop: int, state: State = None
@@ -353,7 +371,7 @@ def future(
         model.like().dtype,
         device,
     )
-    rows = Rows.make(task, ends, min(max(ends), LONGEST_CONTEXT), 0)
+    rows = Rows.make(task, table.series, ends, min(max(ends), LONGEST_CONTEXT), 0)
     state = task.read(model, rows, 0, rows.time)
     ahead = None
     if task.covariates:

@@ -130,9 +130,6 @@ def open_data(
         task = Forecasting(loaded, parts, config.horizon, dtype, device)
         known = replace(config, task="forecast", columns=loaded.columns)
         return Opened(known, task, data_report(loaded, parts))
-    if vocabulary is None:
-        vocabulary = Vocabulary.fit(loaded, config.tokens, max_size=config.vocabulary)  # pyright: ignore[reportArgumentType]
-    ids = vocabulary.encode(loaded)
     try:
         shares = [float(share) for share in config.split.split(",")]
     except ValueError:
@@ -141,6 +138,12 @@ def open_data(
         ) from None
     if len(shares) != 3:
         raise InputError(f"split is {config.split!r}, expected three shares, one per part")
+    if vocabulary is None:
+        # Which characters exist is no secret; words of the test part are, and read as unknown.
+        words = config.tokens == "words"
+        known = loaded[: max(1, int(shares[0] * len(loaded)))] if words else loaded
+        vocabulary = Vocabulary.fit(known, config.tokens, max_size=config.vocabulary)  # pyright: ignore[reportArgumentType]
+    ids = vocabulary.encode(loaded)
     training, validation, test = split_text(ids, shares)
     task = LanguageModelling(training, validation, test, vocabulary, device)
     parts = zip(PARTS, (training, validation, test), strict=True)

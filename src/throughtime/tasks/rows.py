@@ -32,20 +32,23 @@ class Rows:
     time: int
 
     @classmethod
-    def make(cls, task: Any, stops: Sequence[int], time: int, room: int) -> "Rows":
+    def make(
+        cls, task: Any, series: Sequence[Series], stops: Sequence[int], time: int, room: int
+    ) -> "Rows":
         """Lay the series side by side.
 
         Args:
-            task: a forecasting task: its table, numbers per step, device and type.
+            task: a forecasting task: its numbers per step, device and type.
+            series: one per row; a series may stand in several.
             stops: where each series ends.
             time: steps at most.
             room: steps of it that are evaluated, the last ones.
         """
-        count, width = len(task.table), task.channels
+        count, width = len(series), task.channels
         values = torch.full((count, time, width), torch.nan, dtype=task.dtype)
         mask = torch.zeros(count, time, dtype=torch.bool)
         known = torch.zeros(count, time, task.covariates, dtype=task.dtype)
-        for row, (each, stop) in enumerate(zip(task.table.series, stops, strict=True)):
+        for row, (each, stop) in enumerate(zip(series, stops, strict=True)):
             start = max(0, stop - time)
             if stop == start:
                 continue

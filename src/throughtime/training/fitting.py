@@ -11,8 +11,10 @@ from throughtime.errors import InputError
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.config import BASELINES, build
 from throughtime.tasks.forecasting import Forecasting
+from throughtime.tasks.glance import glance
 from throughtime.tasks.likelihood import loss
 from throughtime.tasks.opening import Opened
+from throughtime.training.checkpoint import has_checkpoint
 from throughtime.training.config import TrainingConfig
 from throughtime.training.loop import Moment, TrainingResult, train
 from throughtime.training.run import RunConfig, save_model, write_config
@@ -79,7 +81,8 @@ def fit(
             training if validates else replace(training, patience=None),
             validate=(lambda held: _measures(held, opened)) if validates else None,
             folder=folder,
-            resume=resume,
+            # A run that was stopped before its first checkpoint begins again.
+            resume=resume and folder is not None and has_checkpoint(folder),
             progress=progress,
         )
         seconds = result.seconds
@@ -95,12 +98,10 @@ def _measures(model: torch.nn.Module, opened: Opened) -> dict[str, float]:
     drift away in twenty.
     """
     assert isinstance(model, Autoregressive)
-    score = opened.task.validate(model)
-    told = {"loss": score.loss, "one_step": score.loss, "nats": score.nats}
     if isinstance(opened.task, Forecasting) and opened.task.can_backtest("validation"):
-        backtest = opened.task.backtest(model, "validation", origins=40, paths=50)
-        told["loss"] = backtest.metrics(scaled=True)["crps"]
-    return told
+        return glance(opened.task, model)
+    score = opened.task.validate(model)
+    return {"loss": score.loss, "one_step": score.loss, "nats": score.nats}
 
 
 def _fit_baseline(model: Autoregressive, training: TrainingConfig, opened: Opened) -> None:
