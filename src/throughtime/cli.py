@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+def _version(asked: bool | None) -> None:  # noqa: FBT001 - typer hands over the option's value
     if asked:
         print(throughtime.__version__)
         raise typer.Exit
@@ -42,9 +42,9 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the opt
 @app.callback()
 def top(
     version: Annotated[
-        bool,
+        bool | None,
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_version),
-    ] = False,
+    ] = None,
 ) -> None:
     """Sequence models that carry their state through time."""
 

@@ -135,7 +135,7 @@ def test_series_padded_on_the_left_are_as_if_alone(name, kind):
     table = TABLES[name]()
     task = task_of(table)
     model = model_of(task, kind)
-    rows = Rows.make(task, table.lengths, max(table.lengths), 0)
+    rows = Rows.make(task, table.series, table.lengths, max(table.lengths), 0)
     together = task.read(model, rows, 0, rows.time)
     for index in range(len(table)):
         _, state = fresh_state(task, model, index, len(table.series[index]))
