@@ -500,3 +500,14 @@ def test_values_of_another_type_in_a_configuration(runs, tmp_path):
     done = run_alone("predict", copy(runs["plain"], tmp_path / "run", data__horizon="a"))
     assert done.code == 2
     assert "config.json: horizon is 'a', expected a whole number" in one_line(done.err)
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(runs, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(runs["plain"] / "config.json", run)
+    done = run_alone("fit", "--resume", run, "--quiet")
+    assert done.code == 0, done.err
+    assert (run / "model.safetensors").read_bytes() == (
+        runs["plain"] / "model.safetensors"
+    ).read_bytes()

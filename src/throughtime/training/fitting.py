@@ -81,14 +81,22 @@ def fit(
             training if validates else replace(training, patience=None),
             validate=(lambda held: _measures(held, opened)) if validates else None,
             folder=folder,
-            # A run that was stopped before its first checkpoint begins again.
-            resume=resume and folder is not None and has_checkpoint(folder),
+            resume=resume and not _unstarted(folder),
             progress=progress,
         )
         seconds = result.seconds
     if folder is not None and (result is None or result.stopped != "interrupted"):
         save_model(folder, model)
     return Fitted(model.eval(), seconds, result)
+
+
+def _unstarted(folder: Path | None) -> bool:
+    """Whether a run was stopped before its first checkpoint: then it has nothing to go on from."""
+    return (
+        folder is not None
+        and not has_checkpoint(folder)
+        and not (folder / "model.safetensors").exists()
+    )
 
 
 def _measures(model: torch.nn.Module, opened: Opened) -> dict[str, float]:
