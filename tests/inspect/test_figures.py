@@ -70,7 +70,7 @@ def test_learning_curves_mark_the_best_step_of_each_seed_and_say_it():
     f.learning_curves(ax, curves)
     dots = [data(line) for line in ax.lines if line.get_marker() == "o"]
     assert dots == [(2.0, 1.5), (2.0, 2.5)]
-    assert texts(ax) == ["gru", "best validation loss 2 at epoch 2 (2 seeds)"]
+    assert texts(ax) == ["gru", "validation loss 2, kept from epoch 2 (2 seeds)"]
     dashed = [line for line in ax.lines if line.is_dashed()]
     assert [data(line)[1].tolist() for line in dashed] == [[3.0, 2.0, 1.0], [3.0, 2.0]]
 
@@ -201,3 +201,11 @@ def test_long_names_do_not_squeeze_the_figure_away():
         to_svg(figure)
         assert ax.get_position().width > 0.4
         assert ax.get_position().height > 0.2
+
+
+def test_the_dot_stands_where_training_says_and_not_where_the_loss_is_lowest():
+    _, ax = f.new()
+    curve = Curve("gru", 0, [10, 20, 30], [3.0, 2.0, 1.0], [3.0, 1.5, 2.0], kept=2)
+    f.learning_curves(ax, [curve], step_name="step")
+    (dot,) = [line for line in ax.lines if line.get_marker() == "o"]
+    assert data(dot) == (30.0, 2.0)

@@ -78,16 +78,18 @@ class Entry:
         for seed, fitted in enumerate(self.fits):
             if fitted.result is None:
                 continue
-            steps, training, held, recent = [], [], [], []
+            steps, training, held, recent, measure = [], [], [], [], []
             for record in fitted.result.history:
                 if "loss" in record:
                     recent.append(_finite(record["loss"]))
                 if "validation_one_step" in record:
                     steps.append(record["step"])
                     training.append(statistics.fmean(recent) if recent else math.nan)
+                    measure.append(_finite(record["validation_loss"]))
                     held.append(_finite(record["validation_one_step"]))
                     recent = []
-            curves.append(Curve(self.name, seed, steps, training, held))
+            kept = int(np.nanargmin(measure)) if np.isfinite(measure).any() else None
+            curves.append(Curve(self.name, seed, steps, training, held, kept))
         return curves
 
 

@@ -31,6 +31,8 @@ class Curve:
         steps: where the losses were taken, for instance epochs.
         training: loss at each of them on the data the weights were fitted to; empty if not kept.
         validation: loss at each of them on held-out data.
+        kept: index into them of the weights that were kept; None: where validation is lowest.
+            Training may go by another measure than the loss that is drawn.
     """
 
     model: str
@@ -38,6 +40,15 @@ class Curve:
     steps: Numbers
     training: Numbers
     validation: Numbers
+    kept: int | None = None
+
+    @property
+    def best(self) -> int | None:
+        """The index of the weights that were kept; None where no loss is finite."""
+        losses = np.asarray([float(loss) for loss in self.validation])
+        if self.kept is not None or not np.isfinite(losses).any():
+            return self.kept
+        return int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))
 
     def __post_init__(self) -> None:
         for name, losses in (("training", self.training), ("validation", self.validation)):

@@ -81,9 +81,9 @@ def learning_curves(
         if len(curve.validation):
             losses = floats(curve.validation)
             ax.plot(floats(curve.steps), losses, label=label, **line)
-            if np.isfinite(losses).any():
-                best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.nan)))
-                ax.plot(float(curve.steps[best]), losses[best], "o", markersize=4.5, **line)
+            if curve.best is not None:
+                at, loss = float(curve.steps[curve.best]), losses[curve.best]
+                ax.plot(at, loss, "o", markersize=4.5, **line)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set_ylim(*loss_limits(curves))
     title, below = _what_training_shows(curves, models, step_name)
@@ -109,20 +109,17 @@ def loss_limits(curves: Sequence[Curve]) -> tuple[float, float]:
 def _what_training_shows(
     curves: Sequence[Curve], models: Sequence[str], step_name: str
 ) -> tuple[str, str]:
-    best = []
-    for curve in curves:
-        pairs = [(float(v), s) for v, s in zip(curve.validation, curve.steps, strict=False)]
-        best += [min((pair for pair in pairs if math.isfinite(pair[0])), default=(math.nan, 0))]
+    kept = [(c, c.best) for c in curves if c.best is not None]
+    known = [(float(c.validation[at]), float(c.steps[at])) for c, at in kept]
     seeds = "1 seed" if len(curves) == 1 else f"{len(curves)} seeds"
     if len(models) != 1:
         return "Validation loss while training", f"{len(models)} models, {len(curves)} runs"
-    known = [pair for pair in best if math.isfinite(pair[0])]
     if not known:
         return models[0], f"no finite validation loss ({seeds})"
     where = sorted({step for _, step in known})
     span = f"{where[0]:g}" if len(where) == 1 else f"{where[0]:g} to {where[-1]:g}"
     mean = statistics.fmean(loss for loss, _ in known)
-    return models[0], f"best validation loss {mean:.3g} at {step_name} {span} ({seeds})"
+    return models[0], f"validation loss {mean:.3g}, kept from {step_name} {span} ({seeds})"
 
 
 @styled

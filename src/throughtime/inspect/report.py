@@ -260,8 +260,8 @@ class _Page:
             one = functools.partial(draw, runs=runs)
             drawn.append(self.picture(f"learning-{model}", words, one))
         text = (
-            "Solid: validation loss; dotted: training loss; the dot is the best step, whose "
-            "weights are kept. A line for each seed, all models to one scale."
+            "Solid: validation loss; dotted: training loss; the dot is the step whose "
+            "weights were kept. A line for each seed, all models to one scale."
         )
         return Section("Learning curves", text, drawn) if drawn else None
 
