@@ -32,10 +32,7 @@ def compare(
     target: options.Target = None,
     horizon: options.Horizon = 24,
     split: options.Split = "0.7,0.1,0.2",
-    time_column: Annotated[
-        str | None,
-        typer.Option("--time", help="Column of dates.", rich_help_panel=options.DATA),
-    ] = None,
+    time_column: options.Time = None,
     id: options.Id = None,
     known: options.Known = "",
     past: options.Past = "",
@@ -97,7 +94,7 @@ def compare(
     Every model gets the same number of parameters and several seeds. Series are judged by forecasts
     from rolling origins, text by how well each token is foretold.
     """
-    given: dict[str, Any] = {**locals(), "time": time_column}
+    given: dict[str, Any] = locals()
     started = time.perf_counter()
     chosen = _kinds(models)
     opened = open_and_show(given, quiet=quiet)

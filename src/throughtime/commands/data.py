@@ -21,7 +21,7 @@ def data(
     target: options.Target = None,
     horizon: options.Horizon = 1,
     split: options.Split = "0.7,0.1,0.2",
-    time: options.Time = None,
+    time_column: options.Time = None,
     id: options.Id = None,
     known: options.Known = "",
     past: options.Past = "",

@@ -42,10 +42,7 @@ def fit(
     target: options.Target = None,
     horizon: options.Horizon = 24,
     split: options.Split = "0.7,0.1,0.2",
-    time_column: Annotated[
-        str | None,
-        typer.Option("--time", help="Column of dates.", rich_help_panel=options.DATA),
-    ] = None,
+    time_column: options.Time = None,
     id: options.Id = None,
     known: options.Known = "",
     past: options.Past = "",
@@ -104,7 +101,7 @@ def fit(
 
     Ctrl-C leaves a checkpoint; fit --resume RUN goes on from it exactly.
     """
-    given: dict[str, Any] = {**locals(), "time": time_column}
+    given: dict[str, Any] = locals()
     started = time.perf_counter()
     if resume is not None:
         opened, config, folder = _resumed(source, resume, quiet=quiet)

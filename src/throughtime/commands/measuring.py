@@ -13,6 +13,7 @@ from throughtime.commands import options
 from throughtime.inspect.contents import Curve, Row
 from throughtime.models.config import BASELINES, parameters
 from throughtime.tasks.forecasting import Backtest, Forecasting
+from throughtime.tasks.language import surprise
 from throughtime.tasks.opening import Opened
 from throughtime.tasks.timing import time_per_step
 from throughtime.training.fitting import Fitted
@@ -66,8 +67,7 @@ class Entry:
             measured |= backtest.metrics(scaled=task.scaled)
             self.backtest = self.backtest or backtest
         else:
-            nats = measured["nats"]
-            measured |= {"bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
+            measured |= surprise(measured["nats"])
         self.metrics.append(measured)
         self.fits.append(fitted)
         return measured

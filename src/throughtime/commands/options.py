@@ -31,7 +31,7 @@ Target = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-Time = Annotated[str | None, typer.Option(help="Column of dates.", rich_help_panel=DATA)]
+Time = Annotated[str | None, typer.Option("--time", help="Column of dates.", rich_help_panel=DATA)]
 Id = Annotated[
     str | None, typer.Option(help="Column that tells series apart.", rich_help_panel=DATA)
 ]
@@ -162,7 +162,7 @@ def data_config(options: dict[str, Any]) -> DataConfig:
         source=options["source"],
         task=options["task"],
         columns=Columns(
-            time=options["time"],
+            time=options["time_column"],
             id=options["id"],
             targets=names(options["target"]),
             known=names(options["known"]),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from throughtime.tasks import metrics
-from throughtime.tasks.metrics import Array
+from throughtime.tasks.metrics import Array, mean_known
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,6 @@ class Backtest:
         samples: `[N, S, H, D]`, sample paths.
         naive: `[series, D]`, the in-sample error of the seasonal naive forecast, for MASE.
         spread: `[series, D]`, the deviation of the training values.
-        mean: `[series, D]`, their mean.
     """
 
     series: NDArray[np.int64]
@@ -29,7 +28,6 @@ class Backtest:
     samples: Array
     naive: Array
     spread: Array
-    mean: Array
 
     def metrics(self, *, scaled: bool) -> dict[str, float]:
         """The figures of merit, as means over forecasts, steps ahead and targets.
@@ -56,14 +54,14 @@ class Backtest:
             for share in (0.8, 0.95)
         }
         return {
-            "mase": _mean(np.abs(error) / np.where(naive > 0, naive, np.nan)),
-            "smape": _mean(metrics.smape(self.actual, median)),
-            "rmse": _mean(((self.actual - mean) / unit) ** 2) ** 0.5,
-            "crps": _mean(crps / unit),
-            "cover80": 100 * _mean(inside[0.8]),
-            "cover95": 100 * _mean(inside[0.95]),
-            "mse_scaled": _mean(((self.actual - mean) / spread) ** 2),
-            "mae_scaled": _mean(np.abs(error) / spread),
+            "mase": mean_known(np.abs(error) / np.where(naive > 0, naive, np.nan)),
+            "smape": mean_known(metrics.smape(self.actual, median)),
+            "rmse": mean_known(((self.actual - mean) / unit) ** 2) ** 0.5,
+            "crps": mean_known(crps / unit),
+            "cover80": 100 * mean_known(inside[0.8]),
+            "cover95": 100 * mean_known(inside[0.95]),
+            "mse_scaled": mean_known(((self.actual - mean) / spread) ** 2),
+            "mae_scaled": mean_known(np.abs(error) / spread),
         }
 
     def lead_error(self, *, scaled: bool) -> Array:
@@ -79,8 +77,3 @@ class Backtest:
 def _per(values: Array) -> Array:
     """`[N, D]` beside `[N, H, D]`."""
     return values[:, None]
-
-
-def _mean(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -5,7 +5,7 @@ forecasts start from states that were never recomputed, and run together as rows
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -59,13 +59,15 @@ class Forecasting:
     horizon: int
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
-    lengths: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
             raise InputError(f"horizon is {self.horizon}, expected at least 1 step")
-        # Within the data known columns suffice; forecasts beyond it ask for more themselves.
-        object.__setattr__(self, "lengths", tuple(stops[0] for stops in self.split.stops))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Where the training part of each series ends."""
+        return tuple(stops[0] for stops in self.split.stops)
 
     @property
     def covariates(self) -> int:
@@ -245,10 +247,9 @@ class Forecasting:
                     for v in training
                 ]
             )
-        mean = np.array([_centre(v) for v in training])
         return Backtest(
             np.array(series), np.array(origins), np.stack(actual), np.stack(samples), naive,
-            self.spread, mean,
+            self.spread,
         )  # fmt: skip
 
     def _training_values(self) -> list[Array]:
@@ -321,10 +322,6 @@ def _sample(stop: int, channels: int) -> slice:
 def _deviation(values: Array) -> Array:
     known = np.ma.masked_invalid(values)
     return np.asarray(known.std(0).filled(np.nan), dtype=np.float64)
-
-
-def _centre(values: Array) -> Array:
-    return np.asarray(np.ma.masked_invalid(values).mean(0).filled(np.nan), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,5 @@ def glance(
         metrics.crps(samples[..., d], actual[..., d]) / spread[:, d, None]
         for d in range(len(task.table.targets))
     ]
-    known = np.stack(errors)[~np.isnan(errors)]
-    crps = float(known.mean()) if len(known) else float("nan")
+    crps = metrics.mean_known(np.stack(errors))
     return {"loss": crps, "one_step": score.loss, "nats": score.nats}

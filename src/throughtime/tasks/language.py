@@ -66,8 +66,7 @@ class LanguageModelling:
 
     def metrics(self, model: Autoregressive, part: str = "test") -> dict[str, float]:
         """`bits` per token (per character, for characters), and `perplexity`."""
-        nats = self.validate(model, part).nats
-        return {"bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
+        return surprise(self.validate(model, part).nats)
 
     def _streams(
         self, tokens: NDArray[np.int64], rows: int, window: int, seed: int, *, shuffle: bool
@@ -80,3 +79,8 @@ class LanguageModelling:
             seed=seed,
             shift=shuffle,
         )
+
+
+def surprise(nats: float) -> dict[str, float]:
+    """Nats per token as `bits` and as `perplexity`."""
+    return {"bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+def mean_known(values: Array) -> float:
+    """The mean of the values that are not NaN; NaN where there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def smape(actual: Array, forecast: Array) -> Array:
     r"""Symmetric absolute percentage error, $200 |y - f| / (|y| + |f|)$, in %, 0 to 200.
 
@@ -32,8 +38,7 @@ def naive_error(values: Array, season: int) -> float:
         season: in steps; 1 compares neighbours.
     """
     change = np.abs(values[season:] - values[:-season])
-    known = change[~np.isnan(change)]
-    return float(known.mean()) if len(known) else float("nan")
+    return mean_known(change)
 
 
 def crps(samples: Array, actual: Array) -> Array:
