@@ -115,6 +115,7 @@ def backtest(actual, samples, **changes):
         "origins": np.arange(len(actual)),
         "naive": np.ones((1, actual.shape[-1])),
         "spread": np.ones((1, actual.shape[-1])),
+        "mean": np.zeros((1, actual.shape[-1])),
     }
     return Backtest(actual=actual, samples=samples, **{**fields, **changes})
 
@@ -147,7 +148,9 @@ def test_each_series_is_measured_by_its_own_scale():
     actual = np.zeros((2, 1, 1))
     samples = np.array([1.0, 10.0])[:, None, None, None].repeat(5, axis=1)
     own = np.array([[1.0], [10.0]])
-    one = Backtest(np.array([0, 1]), np.zeros(2, dtype=np.int64), actual, samples, own, own)
+    one = Backtest(
+        np.array([0, 1]), np.zeros(2, dtype=np.int64), actual, samples, own, own, 0 * own
+    )
     found = one.metrics(scaled=True)
     assert found["mase"] == found["rmse"] == found["crps"] == pytest.approx(1.0)
 
@@ -171,7 +174,7 @@ def test_a_series_without_a_scale_is_left_out_of_what_divides_by_it():
     both = np.array([[2.0], [0.0]])
     one = Backtest(
         np.array([0, 1]), np.zeros(2, dtype=np.int64), actual, samples,
-        both, np.where(both > 0, both, np.nan),
+        both, np.where(both > 0, both, np.nan), 0 * both,
     )  # fmt: skip
     found = one.metrics(scaled=True)
     assert found["mase"] == found["rmse"] == pytest.approx(0.5)

@@ -20,6 +20,7 @@ class Backtest:
         samples: `[N, S, H, D]`, sample paths.
         naive: `[series, D]`, the in-sample error of the seasonal naive forecast, for MASE.
         spread: `[series, D]`, the deviation of the training values.
+        mean: `[series, D]`, their mean.
     """
 
     series: NDArray[np.int64]
@@ -28,6 +29,7 @@ class Backtest:
     samples: Array
     naive: Array
     spread: Array
+    mean: Array
 
     def metrics(self, *, scaled: bool) -> dict[str, float]:
         """The figures of merit, as means over forecasts, steps ahead and targets.

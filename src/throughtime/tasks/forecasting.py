@@ -247,9 +247,10 @@ class Forecasting:
                     for v in training
                 ]
             )
+        mean = np.array([_centre(v) for v in training])
         return Backtest(
             np.array(series), np.array(origins), np.stack(actual), np.stack(samples), naive,
-            self.spread,
+            self.spread, mean,
         )  # fmt: skip
 
     def _training_values(self) -> list[Array]:
@@ -317,6 +318,10 @@ def _blocks(stop: int, limit: int) -> list[slice]:
 
 def _sample(stop: int, channels: int) -> slice:
     return slice(max(0, stop - SCALE_SAMPLE // channels), stop)
+
+
+def _centre(values: Array) -> Array:
+    return np.asarray(np.ma.masked_invalid(values).mean(0).filled(np.nan), dtype=np.float64)
 
 
 def _deviation(values: Array) -> Array:
