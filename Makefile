@@ -1,10 +1,12 @@
 # Two commands are all one needs: `make demo` and `make test`. Each makes .venv when there is none
-# and installs again when pyproject.toml or constraints.txt changed.
+# and installs again when pyproject.toml, constraints.txt or the C++ of the kernels changed.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all lint format bench docs clean
+KERNELS := CMakeLists.txt $(wildcard src/throughtime/kernels/*/*.h src/throughtime/kernels/*/*.cpp)
+
+.PHONY: demo test test-all sanitize lint format bench docs clean
 
 demo: .venv/installed
 	$(BIN)/throughtime compare nyc-temperature --seeds 2
@@ -14,6 +16,10 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+# The kernels' tests once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: .venv/installed-dev
+	$(BIN)/python -m tests.kernels.sanitize
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -39,7 +45,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 
 # torch first and by its exact version: pip then finds the CPU build and nothing pulls another one in.
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed: pyproject.toml constraints.txt $(KERNELS) | .venv/bin/python
 	$(BIN)/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]"
 	touch $@

@@ -12,6 +12,7 @@ import throughtime
 from throughtime import kernels
 from throughtime.commands import options
 from throughtime.commands.console import show_pairs
+from throughtime.kernels import native
 
 PACKAGES = (
     "torch", "numpy", "safetensors", "polars", "matplotlib", "typer", "rich", "jinja2",
@@ -36,6 +37,7 @@ def doctor(
         ("system", found["system"]),
         ("threads", str(found["threads"])),
         ("vector instructions", found["vector instructions"]),
+        ("kernel instructions", found["kernel instructions"]),
         ("cuda", found["cuda"]),
         ("device", found["device"]),
     ]
@@ -56,6 +58,7 @@ def examine(device: str, dtype: torch.dtype) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
+        "kernel instructions": _instructions(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "device": f"{device}, {str(dtype).removeprefix('torch.')}",
         "packages": {name: _version(name) for name in PACKAGES},
@@ -63,6 +66,17 @@ def examine(device: str, dtype: torch.dtype) -> dict[str, Any]:
             name: {"runs": choice.name, "why": choice.reason} for name, choice in active.items()
         },
     }
+
+
+def _instructions() -> str:
+    """Which of the sets of instructions that the kernels were compiled for they use."""
+    if native.library is None:
+        return f"none: {native.missing}"
+    used, others = native.library.isa(), native.library.isas()
+    shared = (
+        "threads of OpenMP" if native.library.parallel() else "one thread, built without OpenMP"
+    )
+    return f"{used} (THROUGHTIME_ISA may name one of {', '.join(others)}, or none); {shared}"
 
 
 def _version(package: str) -> str:

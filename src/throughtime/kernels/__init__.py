@@ -9,5 +9,6 @@ from throughtime.kernels.gru import gru
 from throughtime.kernels.lstm import lstm
 from throughtime.kernels.registry import Choice, active, use
 from throughtime.kernels.rnn import rnn
+from throughtime.kernels.single import single_step
 
-__all__ = ["Choice", "active", "gru", "lstm", "rnn", "use"]
+__all__ = ["Choice", "active", "gru", "lstm", "rnn", "single_step", "use"]

@@ -78,6 +78,11 @@ class use:
         _forced = self._before
 
 
+def forced() -> str | None:
+    """The name of the implementation that is forced, if one is."""
+    return _forced
+
+
 def choose(operation: str, device: torch.device, dtype: torch.dtype) -> Implementation:
     """The implementation that runs for this device and type.
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from throughtime import kernels
 from throughtime.errors import InputError
 from throughtime.shapes import Bool, Tensor
 from throughtime.state import State, map_tensors, structure
@@ -175,10 +176,12 @@ class Recurrent(Layer):
     Attributes:
         hidden_size: features of each part of the state, and of the output.
         State: the named tuple; its field names are those of the parts.
+        native_cell: the code of its step in the compiled kernels; below zero where they have none.
     """
 
     State: ClassVar[type[Any]]
     hidden_size: int
+    native_cell: int = -1
 
     def __init__(self, input_size: int, hidden_size: int, *, learn_initial_state: bool) -> None:
         super().__init__()
@@ -209,6 +212,20 @@ class Recurrent(Layer):
         if device is None and dtype is None:
             return state
         return map_tensors(lambda part: part.to(device=device, dtype=dtype), state)
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Any = None,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        """As every [`Layer`][throughtime.layers.Layer]; a single step takes a short way."""
+        if mask is None and reset is None and type(state) is self.State:
+            found = kernels.single_step(self.native_cell, self._parameters, x, state)
+            if found is not None:
+                return found[0], self.State(*found[1:])
+        return super().forward(x, state, mask, reset)
 
     def reset_initial_state(self) -> None:
         """A learned initial state starts at zero."""

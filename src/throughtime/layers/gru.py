@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from throughtime import kernels
+from throughtime.kernels.gru.cpu import CELL
 from throughtime.layers.base import Recurrent, orthogonal_blocks_
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
@@ -91,6 +92,7 @@ class GRU(Recurrent):
         self.weight_hidden = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
         self.bias = nn.Parameter(torch.empty(3 * hidden_size))
         self.bias_hidden = nn.Parameter(torch.empty(hidden_size)) if reset_after else None
+        self.native_cell = CELL if reset_after else -1
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from throughtime import kernels
+from throughtime.kernels.lstm.cpu import CELL
 from throughtime.layers.base import Recurrent, orthogonal_blocks_
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
@@ -78,6 +79,7 @@ class LSTM(Recurrent):
     """
 
     State = LSTMState
+    native_cell = CELL
 
     def __init__(
         self, input_size: int, hidden_size: int, *, learn_initial_state: bool = False

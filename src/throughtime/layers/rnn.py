@@ -7,7 +7,7 @@ from torch import nn
 
 from throughtime import kernels
 from throughtime.errors import InputError
-from throughtime.kernels.rnn.reference import ACTIVATIONS
+from throughtime.kernels.rnn.cpu import ACTIVATIONS
 from throughtime.layers.base import Recurrent, orthogonal_blocks_
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
@@ -77,8 +77,9 @@ class RNN(Recurrent):
     ) -> None:
         super().__init__(input_size, hidden_size, learn_initial_state=learn_initial_state)
         if activation not in ACTIVATIONS:
-            raise InputError(f"RNN: activation is {activation!r}, expected one of {[*ACTIVATIONS]}")
+            raise InputError(f"RNN: activation is {activation!r}, expected one of {ACTIVATIONS}")
         self.activation = activation
+        self.native_cell = ACTIVATIONS.index(activation)
         self.weight_input = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hidden = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.bias = nn.Parameter(torch.empty(hidden_size))

@@ -1,10 +1,14 @@
 """The GRU, everywhere: signature, shapes and choice of implementation."""
 
-from throughtime.kernels import registry
-from throughtime.kernels.gru import reference
+from throughtime.kernels import compiled, registry
+from throughtime.kernels.gru import cpu, reference
 from throughtime.shapes import Bool, Float, Tensor
 
-registry.register("gru", registry.Implementation("reference", reference.gru, registry.always))
+registry.register(
+    "gru",
+    registry.Implementation("cpu", cpu.gru, compiled.refuses),
+    registry.Implementation("reference", reference.gru, registry.always),
+)
 
 
 def gru(
@@ -18,7 +22,8 @@ def gru(
     initial: Float[Tensor, "batch hidden"],
     mask: Bool[Tensor, "batch time"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
-) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
+    return_gates: bool = False,
+) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Run a GRU over time: all outputs, and the last hidden state.
 
     Args:
@@ -32,8 +37,12 @@ def gru(
         initial: the hidden state wherever `reset` begins a new sequence.
         mask: True where a step is real.
         reset: True where a new sequence begins.
+        return_gates: also return what each step's gates were, without history:
+            `[batch, time, 4*hidden]`, blocks r, z, n and q = U h + b_h of block n; zeros in padded
+            steps.
     """
-    chosen = registry.choose("gru", x.device, x.dtype)
+    chosen = registry.choose("gru", x.device, weight_hidden.dtype)
     return chosen.function(
-        x, hidden, weight_input, weight_hidden, bias, bias_hidden, initial, mask, reset
+        *(x, hidden, weight_input, weight_hidden, bias, bias_hidden, initial, mask, reset),
+        return_gates=return_gates,
     )

@@ -17,7 +17,9 @@ def gru(
     initial: Float[Tensor, "batch hidden"],
     mask: Bool[Tensor, "batch time"] | None,
     reset: Bool[Tensor, "batch time"] | None,
-) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
+    *,
+    return_gates: bool = False,
+) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Gates r, z, n; h_t = (1 - z) n + z h_(t-1).
 
     With `bias_hidden` the reset gate acts after the matrix product, as in torch.nn:
@@ -28,7 +30,7 @@ def gru(
     projected = functional.linear(steps.hide_padding(x, mask), weight_input, bias)
     weight_gates, weight_new = weight_hidden.split([2 * size, size])
     time = x.shape[1]
-    outputs = []
+    outputs, gates = [], []
     for p, real, new in zip(
         projected.unbind(1), steps.columns(mask, time), steps.columns(reset, time), strict=True
     ):
@@ -36,12 +38,17 @@ def gru(
         p_gates, p_new = p.split([2 * size, size], dim=-1)
         if bias_hidden is None:
             r, z = torch.sigmoid(p_gates + functional.linear(h, weight_gates)).chunk(2, dim=-1)
-            n = torch.tanh(p_new + functional.linear(r * h, weight_new))
+            q = functional.linear(r * h, weight_new)
+            n = torch.tanh(p_new + q)
         else:
-            u_gates, u_new = functional.linear(h, weight_hidden).split([2 * size, size], dim=-1)
+            u_gates, q = functional.linear(h, weight_hidden).split([2 * size, size], dim=-1)
             r, z = torch.sigmoid(p_gates + u_gates).chunk(2, dim=-1)
-            n = torch.tanh(p_new + r * (u_new + bias_hidden))
+            q = q + bias_hidden
+            n = torch.tanh(p_new + r * q)
         h_next = ((1 - z) * n + z * h).to(h.dtype)
         hidden = steps.keep(real, h_next, h)
         outputs.append(hidden)
-    return steps.join(outputs, hidden, mask), hidden
+        if return_gates:
+            gates.append(torch.cat([r, z, n, q], dim=-1).detach())
+    found = steps.join(outputs, hidden, mask), hidden
+    return (*found, steps.join(gates, hidden.repeat(1, 4), mask)) if return_gates else found

@@ -1,10 +1,14 @@
 """The LSTM, everywhere: signature, shapes and choice of implementation."""
 
-from throughtime.kernels import registry
-from throughtime.kernels.lstm import reference
+from throughtime.kernels import compiled, registry
+from throughtime.kernels.lstm import cpu, reference
 from throughtime.shapes import Bool, Float, Tensor
 
-registry.register("lstm", registry.Implementation("reference", reference.lstm, registry.always))
+registry.register(
+    "lstm",
+    registry.Implementation("cpu", cpu.lstm, compiled.refuses),
+    registry.Implementation("reference", reference.lstm, registry.always),
+)
 
 
 def lstm(
@@ -19,11 +23,8 @@ def lstm(
     initial_cell: Float[Tensor, "batch hidden"],
     mask: Bool[Tensor, "batch time"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
-) -> tuple[
-    Float[Tensor, "batch time hidden"],
-    Float[Tensor, "batch hidden"],
-    Float[Tensor, "batch hidden"],
-]:
+    return_gates: bool = False,
+) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Run an LSTM over time: all outputs, the last hidden state and the last cell state.
 
     Args:
@@ -37,17 +38,12 @@ def lstm(
         initial_cell: the cell state there.
         mask: True where a step is real.
         reset: True where a new sequence begins.
+        return_gates: also return what each step's gates were, without history:
+            `[batch, time, 4*hidden]`, blocks i, f, g, o; zeros in padded steps.
     """
-    chosen = registry.choose("lstm", x.device, x.dtype)
+    chosen = registry.choose("lstm", x.device, weight_hidden.dtype)
     return chosen.function(
-        x,
-        hidden,
-        cell,
-        weight_input,
-        weight_hidden,
-        bias,
-        initial_hidden,
-        initial_cell,
-        mask,
-        reset,
+        *(x, hidden, cell, weight_input, weight_hidden, bias, initial_hidden, initial_cell),
+        *(mask, reset),
+        return_gates=return_gates,
     )

@@ -18,15 +18,13 @@ def lstm(
     initial_cell: Float[Tensor, "batch hidden"],
     mask: Bool[Tensor, "batch time"] | None,
     reset: Bool[Tensor, "batch time"] | None,
-) -> tuple[
-    Float[Tensor, "batch time hidden"],
-    Float[Tensor, "batch hidden"],
-    Float[Tensor, "batch hidden"],
-]:
+    *,
+    return_gates: bool = False,
+) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Gates i, f, g, o; c_t = f c_(t-1) + i g; h_t = o tanh(c_t)."""
     projected = functional.linear(steps.hide_padding(x, mask), weight_input, bias)
     time = x.shape[1]
-    outputs = []
+    outputs, gates = [], []
     for p, real, new in zip(
         projected.unbind(1), steps.columns(mask, time), steps.columns(reset, time), strict=True
     ):
@@ -39,4 +37,7 @@ def lstm(
         cell = steps.keep(real, c_next, c)
         hidden = steps.keep(real, h_next, h)
         outputs.append(hidden)
-    return steps.join(outputs, hidden, mask), hidden, cell
+        if return_gates:
+            gates.append(torch.cat([i, f, g, o], dim=-1).detach())
+    found = steps.join(outputs, hidden, mask), hidden, cell
+    return (*found, steps.join(gates, hidden.repeat(1, 4), mask)) if return_gates else found

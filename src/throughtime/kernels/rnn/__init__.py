@@ -1,10 +1,14 @@
 """The RNN, everywhere: signature, shapes and choice of implementation."""
 
-from throughtime.kernels import registry
-from throughtime.kernels.rnn import reference
+from throughtime.kernels import compiled, registry
+from throughtime.kernels.rnn import cpu, reference
 from throughtime.shapes import Bool, Float, Tensor
 
-registry.register("rnn", registry.Implementation("reference", reference.rnn, registry.always))
+registry.register(
+    "rnn",
+    registry.Implementation("cpu", cpu.rnn, compiled.refuses),
+    registry.Implementation("reference", reference.rnn, registry.always),
+)
 
 
 def rnn(
@@ -32,7 +36,7 @@ def rnn(
         reset: True where a new sequence begins.
         activation: `tanh`, `relu` or `sigmoid`.
     """
-    chosen = registry.choose("rnn", x.device, x.dtype)
+    chosen = registry.choose("rnn", x.device, weight_hidden.dtype)
     return chosen.function(
         x, hidden, weight_input, weight_hidden, bias, initial, mask, reset, activation
     )
