@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from tests.commands.conftest import SMALL, call, hours, one_line, refusal, run_alone, wave
+from tests.commands.conftest import BRIEF, SMALL, call, hours, one_line, refusal, run_alone, wave
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 
@@ -244,6 +244,18 @@ def test_an_unknown_character_at_prediction(runs):
 def test_options_that_cannot_be(files, tmp_path, options, said):
     # A folder of its own: training that diverges leaves one.
     assert said in refusal("fit", files.series, *SMALL, "--out", tmp_path / "run", *options)
+
+
+def test_a_recipe_says_what_the_model_is(files, tmp_path):
+    def said(*options):
+        recipe = ("--recipe", "ptb-small-lstm", *options)
+        return refusal("fit", files.text, *BRIEF, "--out", tmp_path / "run", *recipe)
+
+    assert said("--layers", 1) == "--recipe ptb-small-lstm says what the model is: no --layers"
+    assert said("--model", "lstm").endswith("no --model")
+    assert said() == "ptb-small-lstm is for text cut into words: --tokens words"
+    unknown = refusal("fit", files.text, *BRIEF, "--recipe", "ptb")
+    assert unknown == "--recipe is 'ptb', expected one of ptb-small-lstm"
 
 
 def test_too_few_parameters(files):

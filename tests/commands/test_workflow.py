@@ -146,6 +146,22 @@ def test_every_option_reaches_the_run(files, tmp_path, model):
     assert (data["horizon"], data["split"], data["columns"]["season"]) == (3, "0.6,0.2,0.2", 12)
 
 
+def test_a_published_recipe_on_a_folder_of_parts(files, tmp_path):
+    for part, lines in (("train", 90), ("valid", 20), ("test", 20)):
+        (tmp_path / f"{part}.txt").write_text("the cat sat on the mat .\n" * lines)
+    found = json.loads(fine(
+        "fit", tmp_path, "--tokens", "words", "--recipe", "ptb-small-lstm", "--steps", 2,
+        "--lr", 0.5, "--json", "--quiet", "--out", tmp_path / "run",
+    ))  # fmt: skip
+    assert found["metrics"]["lstm"]["perplexity"] > 1
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    made, training = config["model"], config["training"]
+    assert (made["width"], made["layers"], made["uniform"], made["tokens"]) == (200, 2, 0.1, 8)
+    assert (training["learning_rate"], training["clip"], training["max_steps"]) == (0.5, 0.25, 2)
+    resumed = fine("fit", "--resume", tmp_path / "run", "--quiet")
+    assert "lstm" in resumed
+
+
 def test_float64_weights_are_read_as_they_were_written(files, tmp_path):
     fine("fit", files.plain, *SMALL, "--dtype", "float64", "--out", tmp_path / "run")
     from safetensors.torch import load_file

@@ -156,6 +156,18 @@ def test_the_same_seed_builds_the_same_model():
     assert torch.equal(weights(), weights())
 
 
+def test_first_weights_are_drawn_evenly_where_told():
+    config = ModelConfig(kind="lstm", tokens=11, width=8, layers=2, uniform=0.1)
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert count(config) == count(dataclasses.replace(config, uniform=0.0))
+    weights = torch.cat([weight.flatten() for weight in build(config).parameters()])
+    assert float(weights.abs().max().detach()) < 0.1
+    assert float(weights.std().detach()) == pytest.approx(0.1 / 3**0.5, rel=0.05)
+    assert (weights != 0).all()
+    with pytest.raises(InputError, match=r"uniform is -0.1, expected the largest first weight"):
+        ModelConfig(uniform=-0.1)
+
+
 def test_importing_models_needs_no_extras():
     code = (
         "import sys, throughtime.models.config; "

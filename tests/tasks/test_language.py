@@ -9,6 +9,7 @@ import torch
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
 from throughtime.models.config import ModelConfig, build
+from throughtime.tasks import language
 from throughtime.tasks.language import EVALUATION_ROWS, LanguageModelling
 
 TEXT = "the cat sat on the mat and the dog ran to the cat.\n" * 60
@@ -91,6 +92,17 @@ def test_bits_of_parallel_streams_are_those_of_their_parts():
     score = task.validate(model, "test")
     assert score.counted == len(tokens)
     assert score.nats == pytest.approx(nats / len(tokens), rel=1e-9)
+
+
+def test_a_large_vocabulary_is_measured_in_small_pieces(monkeypatch):
+    task = task_of()
+    model = model_of(task, "lstm")
+    usual = task.validate(model, "test")
+    monkeypatch.setattr(language, "EVALUATION_SCORES", 1000)
+    small = task.validate(model, "test")
+    assert small.counted == usual.counted
+    assert small.nats == pytest.approx(usual.nats, rel=1e-12)
+    assert small.loss == small.nats
 
 
 def test_bits_of_counting_by_hand():

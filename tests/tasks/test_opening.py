@@ -5,10 +5,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from throughtime.data.columns import Columns
+from throughtime.data.table import SeriesTable
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
+from throughtime.models.config import ModelConfig, build
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import DataConfig, load_source, open_data
@@ -72,6 +75,59 @@ def test_a_vocabulary_of_an_earlier_run_is_kept(text):
     assert task.training[:3].tolist() == [9, 8, 7]
 
 
+@pytest.fixture
+def parts(tmp_path):
+    """A folder of words: those of the test part are more than those of the training part."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "c.train.txt").write_text(" the cat sat \n the dog ran \n" * 40)
+    (folder / "c.valid.txt").write_text(" the cat ran \n" * 30)
+    (folder / "c.test.txt").write_text(" the cow sat \n a dog ran \n" * 101)
+    return folder
+
+
+def test_a_folder_has_parts_of_its_own(parts):
+    opened = open_data(DataConfig(str(parts), tokens="words"))
+    task = opened.task
+    assert isinstance(task, LanguageModelling)
+    assert [len(part) for part in (task.training, task.validation, task.test)] == [320, 120, 808]
+    assert dict(opened.report.rows())["test"] == "808 words"
+    assert len(task.vocabulary) == 7
+    assert task.vocabulary.decode(task.test[:8]) == "the <unk> sat\n<unk> dog ran\n"
+    again = DataConfig.from_json(json.loads(json.dumps(opened.config.to_json())))
+    assert again == opened.config
+    assert open_data(again).config == opened.config
+
+
+def test_the_test_part_of_a_folder_is_read_from_start_to_end(parts):
+    task = open_data(DataConfig(str(parts), tokens="words")).task
+    assert isinstance(task, LanguageModelling)
+    model = build(ModelConfig("lstm", tokens=7, width=5)).double().eval()
+    score = task.validate(model, "test")
+    assert score.counted == 808
+    whole = model.nats(torch.from_numpy(task.test)[None])
+    assert score.nats == pytest.approx(float(whole.detach()), rel=1e-12)
+
+
+def test_characters_of_all_parts_are_known(parts):
+    task = open_data(DataConfig(str(parts))).task
+    assert isinstance(task, LanguageModelling)
+    assert "w" in task.vocabulary.tokens
+
+
+def test_folders_that_cannot_be_read_so(parts, tmp_path):
+    with pytest.raises(InputError, match="corpus has a file for each part, and split is for a"):
+        open_data(DataConfig(str(parts), split="0.8,0.1,0.1"))
+    with pytest.raises(InputError, match="is a folder, expected a file of series"):
+        open_data(DataConfig(str(parts), task="forecast"))
+    with pytest.raises(InputError, match="corpus is text, and targets is for series"):
+        open_data(DataConfig(str(parts), columns=Columns(targets=("y",))))
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.csv").write_text("y\n1\n2\n")
+    with pytest.raises(InputError, match="is a folder, expected a file of series"):
+        open_data(DataConfig(str(tmp_path)))
+
+
 @with_packages
 @pytest.mark.parametrize("name", ["us-employment", "seasons", "nyc-weather", "words"])
 def test_built_in_data_open_again_as_they_were_configured(name):
@@ -83,7 +139,7 @@ def test_built_in_data_open_again_as_they_were_configured(name):
 @with_packages
 def test_columns_of_built_in_data_may_be_chosen():
     table = load_source(DataConfig("nyc-weather", columns=Columns(targets=("dewp",))))
-    assert not isinstance(table, str)
+    assert isinstance(table, SeriesTable)
     assert table.targets == ("dewp",)
     with pytest.raises(InputError, match="there is no target column 'heat'"):
         load_source(DataConfig("nyc-weather", columns=Columns(targets=("heat",))))

@@ -53,8 +53,8 @@ def compare(
             rich_help_panel=options.MODEL,
         ),
     ] = None,
-    layers: options.Layers = 1,
-    dropout: options.Dropout = 0.0,
+    layers: options.Layers = None,
+    dropout: options.Dropout = None,
     head: options.Head = None,
     scaling: options.Scaling = None,
     seeds: Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from throughtime import recipes
 from throughtime.commands import options
 from throughtime.commands.console import progress_bar, say, show_pairs, show_table
 from throughtime.commands.measuring import Entry, baseline_entries, model_entries, plain
@@ -27,12 +28,20 @@ INTERRUPTED = 130
 def fit(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="A CSV, Parquet, .npy or text file, or the name of "
-                       "built-in data; none with --resume."),
+        typer.Argument(metavar="[DATA]", help="A CSV, Parquet, .npy or text file, a folder of "
+                       "train.txt, valid.txt and test.txt, or the name of built-in data; none with "
+                       "--resume."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="window, rnn, lstm or gru.", rich_help_panel=options.MODEL)
-    ] = "lstm",
+        str | None,
+        typer.Option(help="window, rnn, lstm (default) or gru.", rich_help_panel=options.MODEL),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help=f"A published model as it was trained: {', '.join(recipes.PUBLISHED)}. "
+                     "Options of the model are not for it, those of training go before its own.",
+                     rich_help_panel=options.MODEL),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="Go on with this run, as if it had never stopped.",
@@ -64,8 +73,8 @@ def fit(
         typer.Option(min=1, help="Features per layer, instead of --parameters.",
                      rich_help_panel=options.MODEL),
     ] = None,
-    layers: options.Layers = 1,
-    dropout: options.Dropout = 0.0,
+    layers: options.Layers = None,
+    dropout: options.Dropout = None,
     head: options.Head = None,
     scaling: options.Scaling = None,
     epochs: options.Epochs = None,
@@ -140,17 +149,39 @@ def fit(
 def _begun(given: dict[str, Any], *, quiet: bool) -> tuple[Opened, RunConfig]:
     if given["source"] is None:
         raise InputError("fit: expected DATA, a file or the name of built-in data, or --resume RUN")
-    if given["model"] not in NEURAL:
-        raise InputError(f"--model is {given['model']!r}, expected one of {', '.join(NEURAL)}")
+    _check_kind(given)
     opened = open_and_show(given, quiet=quiet)
-    (entry,) = model_entries(opened, [given["model"]], given)
-    config = entry.config
+    if given["recipe"] is not None:
+        recipe = recipes.PUBLISHED[given["recipe"]]
+        config = recipe(opened, training=options.training_fields(given))
+    else:
+        (entry,) = model_entries(opened, [given["model"] or "lstm"], given)
+        config = entry.config
     if given["width"] is not None:
         config = replace(config, model=replace(config.model, width=given["width"]))
     training = replace(config.training, seed=given["seed"])
     if given["checkpoint_every"] is not None:
         training = replace(training, checkpoint_every=given["checkpoint_every"])
     return opened, replace(config, training=training)
+
+
+def _check_kind(given: dict[str, Any]) -> None:
+    """Either a published recipe, which says all of the model, or a kind of model.
+
+    Errors:
+        InputError: neither, or both.
+    """
+    if given["recipe"] is None:
+        if given["model"] not in (None, *NEURAL):
+            raise InputError(f"--model is {given['model']!r}, expected one of {', '.join(NEURAL)}")
+        return
+    if given["recipe"] not in recipes.PUBLISHED:
+        known = ", ".join(recipes.PUBLISHED)
+        raise InputError(f"--recipe is {given['recipe']!r}, expected one of {known}")
+    said = ("model", "parameters", "width", "layers", "dropout", "head", "scaling")
+    for option in said:
+        if given[option] is not None:
+            raise InputError(f"--recipe {given['recipe']} says what the model is: no --{option}")
 
 
 def _resumed(source: str | None, folder: Path, *, quiet: bool) -> tuple[Opened, RunConfig, Path]:

@@ -15,8 +15,8 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A CSV, Parquet, .npy or text file, or the name of built-in data "
-        "(throughtime data lists them).",
+        help="A CSV, Parquet, .npy or text file, a folder of train.txt, valid.txt and test.txt, "
+        "or the name of built-in data (throughtime data lists them).",
     ),
 ]
 Task = Annotated[
@@ -77,8 +77,14 @@ Sort = Annotated[
                        rich_help_panel=DATA),
 ]  # fmt: skip
 
-Layers = Annotated[int, typer.Option(min=1, help="Layers per model.", rich_help_panel=MODEL)]
-Dropout = Annotated[float, typer.Option(help="Between layers, 0 to 1.", rich_help_panel=MODEL)]
+Layers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Layers per model. Default: 1.", rich_help_panel=MODEL),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(help="Between layers, 0 to 1. Default: 0.", rich_help_panel=MODEL),
+]
 Head = Annotated[
     str | None,
     typer.Option(

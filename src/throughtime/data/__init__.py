@@ -12,6 +12,7 @@ from throughtime.data.batches import (
     Windows,
     mask_from_lengths,
 )
+from throughtime.data.corpus import TextParts, read_parts
 from throughtime.data.streams import (
     ArraySource,
     ConcatenatedSource,
@@ -42,10 +43,12 @@ __all__ = [
     "Source",
     "StepSource",
     "Streams",
+    "TextParts",
     "Vocabulary",
     "Windows",
     "encode_documents",
     "mask_from_lengths",
+    "read_parts",
     "read_text",
     "split_documents",
     "split_source",

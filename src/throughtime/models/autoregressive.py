@@ -5,7 +5,7 @@ The letters of shapes: B batch, T time, D numbers per step, C covariates, P para
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.distributions import Distribution
@@ -106,16 +106,28 @@ class Autoregressive(Layer):
         covariates: Tensor | None = None,
     ) -> tuple[Float[Tensor, "batch time parameters"], AutoregressiveState]:
         """Parameters of the distributions of the next values, and the state after the last step."""
+        hidden, context, state = self.features(x, state, mask, reset, covariates)
+        parameters = self.head(hidden, context)
+        if mask is not None:
+            parameters = torch.where(mask.unsqueeze(-1), parameters, 0)
+        return parameters, state
+
+    def features(
+        self,
+        x: Tensor,
+        state: State = None,
+        mask: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        covariates: Tensor | None = None,
+    ) -> tuple[Tensor, Any, AutoregressiveState]:
+        """What the head reads, `[batch, time, width]` and a context; and the state after it."""
         self.check(x, state, mask, reset)
         self.check_covariates(x, covariates)
         if state is None:
             state = self.initial_state(x.shape[0])
         features, context, scale = self.inputs(x, state.scale, mask, reset, covariates)
         hidden, body = self.body(features, state.body, mask, reset)
-        parameters = self.head(hidden, context)
-        if mask is not None:
-            parameters = torch.where(mask.unsqueeze(-1), parameters, 0)
-        return parameters, AutoregressiveState(scale, body)
+        return hidden, context, AutoregressiveState(scale, body)
 
     def check(self, x: Tensor, state: State, mask: Tensor | None, reset: Tensor | None) -> None:
         """Token ids have no axis of features; numbers are as for any layer."""

@@ -97,6 +97,10 @@ class ModelConfig:
     tied: bool = False
     """Use the vectors of the tokens in the head again."""
 
+    uniform: float = 0.0
+    """Every first weight and shift is drawn evenly between minus and plus this, as papers of 2014
+    did; 0: each layer draws its own, as it documents."""
+
     season: int = 24
     """Steps after which the seasonal baseline repeats itself."""
 
@@ -125,6 +129,8 @@ class ModelConfig:
             raise InputError(f"dropout is {self.dropout}, expected a probability in [0, 1)")
         if not 0 <= self.level < float("inf"):
             raise InputError(f"level is {self.level}, expected a half-life in steps, or 0")
+        if not 0 <= self.uniform < float("inf"):
+            raise InputError(f"uniform is {self.uniform}, expected the largest first weight, or 0")
         if (self.head == "categorical") != bool(self.tokens):
             what = f"{self.tokens} tokens" if self.tokens else "numbers"
             raise InputError(f"head is {self.head!r}, which is not for a model of {what}")
@@ -187,12 +193,18 @@ def build(config: ModelConfig) -> Autoregressive:
     if config.kind in BASELINES:
         return _baseline(config)
     inputs = _inputs(config)
-    return Autoregressive(inputs, _body(config, inputs.output_size), _head(config))
+    model = Autoregressive(inputs, _body(config, inputs.output_size), _head(config))
+    if config.uniform:
+        for weight in model.parameters():
+            nn.init.uniform_(weight, -config.uniform, config.uniform)
+    return model
 
 
 def _inputs(config: ModelConfig) -> Inputs:
     if config.tokens:
-        return TokenInputs(config.tokens, config.width, tied=config.tied)
+        # More features than tokens would tell nothing more, and cost a product in every step.
+        features = config.width if config.tied else min(config.width, config.tokens)
+        return TokenInputs(config.tokens, features, tied=config.tied)
     return NumberInputs(
         config.targets,
         covariates=config.covariates,

@@ -2,5 +2,9 @@
 
 from throughtime.recipes.forecast import forecast
 from throughtime.recipes.language import language
+from throughtime.recipes.published import ptb_small_lstm
 
-__all__ = ["forecast", "language"]
+__all__ = ["PUBLISHED", "forecast", "language", "ptb_small_lstm"]
+
+PUBLISHED = {"ptb-small-lstm": ptb_small_lstm}
+"""Recipes of published models by the names that commands know them by."""

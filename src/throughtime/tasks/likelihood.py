@@ -7,6 +7,7 @@ import torch
 
 from throughtime.data.batches import Batch
 from throughtime.models.autoregressive import Autoregressive, evaluating
+from throughtime.models.heads import Head
 from throughtime.shapes import Float, Tensor
 from throughtime.state import State
 
@@ -18,9 +19,12 @@ def loss(
 
     In nats, or what the head's `loss` says (pinball loss for quantiles).
     """
-    parameters, state = model(batch.inputs, state, batch.mask, batch.reset, batch.covariates)
+    hidden, context, state = model.features(
+        batch.inputs, state, batch.mask, batch.reset, batch.covariates
+    )
     targets = model.hide(batch.targets, batch.mask)
-    return model.head.loss(parameters, targets).sum(), model.head.counted(targets).sum(), state
+    total = model.head.total_loss(hidden, targets, context, batch.mask)
+    return total, model.head.counted(targets).sum(), state
 
 
 class Score(NamedTuple):
@@ -64,8 +68,12 @@ def evaluate(
                 batch.inputs, state, batch.mask, batch.reset, batch.covariates
             )
             targets = model.hide(batch.targets, batch.mask)
-            total += float(model.head.loss(parameters, targets).double().sum())
-            nats -= float(model.head.log_prob(parameters, targets).double().sum())
+            scored = -float(model.head.log_prob(parameters, targets).double().sum())
+            nats += scored
+            if type(model.head).loss is Head.loss:  # which is just that
+                total += scored
+            else:
+                total += float(model.head.loss(parameters, targets).double().sum())
             count += float(model.head.counted(targets).sum())
     share = count or float("nan")
     return Score(total / share, nats / share, count, state)

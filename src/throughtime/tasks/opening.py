@@ -5,10 +5,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from throughtime.data import builtin
 from throughtime.data.columns import Columns
+from throughtime.data.corpus import TextParts, part_files, read_parts
 from throughtime.data.report import DataReport, data_report
 from throughtime.data.series import read_like
 from throughtime.data.splits import PARTS, check_lengths, check_scale, split
@@ -16,7 +19,7 @@ from throughtime.data.table import SeriesTable
 from throughtime.data.text import KINDS, Vocabulary, read_text, split_text
 from throughtime.errors import InputError
 from throughtime.tasks.forecasting import Forecasting
-from throughtime.tasks.language import LanguageModelling
+from throughtime.tasks.language import EVALUATION_ROWS, LanguageModelling
 
 TASKS = ("forecast", "language")
 TABLES = (".csv", ".tsv", ".parquet", ".npy")
@@ -28,7 +31,8 @@ class DataConfig:
     """What to learn from, and how it is read."""
 
     source: str
-    """A file, or the name of built-in data."""
+    """A file, the name of built-in data, or a folder of text files for training, validation and
+    test (see [`read_parts`][throughtime.data.corpus.read_parts])."""
 
     task: str | None = None
     """`forecast` or `language`; None follows from the source."""
@@ -130,6 +134,25 @@ def open_data(
         task = Forecasting(loaded, parts, config.horizon, dtype, device)
         known = replace(config, task="forecast", columns=loaded.columns)
         return Opened(known, task, data_report(loaded, parts))
+    cut = _cut if isinstance(loaded, str) else _parted
+    whole, parts, vocabulary = cut(loaded, config, vocabulary)  # pyright: ignore[reportArgumentType]
+    training, validation, test = parts
+    rows = EVALUATION_ROWS if isinstance(loaded, str) else 1  # 1: as figures are published
+    task = LanguageModelling(training, validation, test, vocabulary, device, rows)
+    report = data_report(
+        whole,
+        {name: len(part) for name, part in zip(PARTS, parts, strict=True)},
+        source=Path(config.source).name or config.source,
+        unit=vocabulary.kind,
+    )
+    return Opened(replace(config, task="language"), task, report)
+
+
+Cut = tuple[str, tuple[NDArray[np.int64], ...], Vocabulary]
+
+
+def _cut(text: str, config: DataConfig, vocabulary: Vocabulary | None) -> Cut:
+    """One text, its parts in ids, one after another, and the vocabulary."""
     try:
         shares = [float(share) for share in config.split.split(",")]
     except ValueError:
@@ -139,25 +162,27 @@ def open_data(
     if len(shares) != 3:
         raise InputError(f"split is {config.split!r}, expected three shares, one per part")
     if vocabulary is None:
-        # Which characters exist is no secret; words of the test part are, and read as unknown.
-        words = config.tokens == "words"
-        known = loaded[: max(1, int(shares[0] * len(loaded)))] if words else loaded
-        vocabulary = Vocabulary.fit(known, config.tokens, max_size=config.vocabulary)  # pyright: ignore[reportArgumentType]
-    ids = vocabulary.encode(loaded)
-    training, validation, test = split_text(ids, shares)
-    task = LanguageModelling(training, validation, test, vocabulary, device)
-    parts = zip(PARTS, (training, validation, test), strict=True)
-    report = data_report(
-        loaded,
-        {name: len(part) for name, part in parts},
-        source=Path(config.source).name,
-        unit=vocabulary.kind,
-    )
-    return Opened(replace(config, task="language"), task, report)
+        vocabulary = _vocabulary(config, text[: max(1, int(shares[0] * len(text)))], text)
+    return text, split_text(vocabulary.encode(text), shares), vocabulary
 
 
-def load_source(config: DataConfig) -> SeriesTable | str:
-    """The table or text of a file or of built-in data."""
+def _parted(texts: TextParts, config: DataConfig, vocabulary: Vocabulary | None) -> Cut:
+    """Likewise, of texts that have parts of their own."""
+    parts = (texts.training, texts.validation, texts.test)
+    whole = "".join(parts)
+    if vocabulary is None:
+        vocabulary = _vocabulary(config, texts.training, whole)
+    return whole, tuple(vocabulary.encode(part) for part in parts), vocabulary
+
+
+def _vocabulary(config: DataConfig, training: str, whole: str) -> Vocabulary:
+    """Which characters exist is no secret; words of the test part are, and read as unknown."""
+    known = training if config.tokens == "words" else whole
+    return Vocabulary.fit(known, config.tokens, max_size=config.vocabulary)  # pyright: ignore[reportArgumentType]
+
+
+def load_source(config: DataConfig) -> SeriesTable | str | TextParts:
+    """The table or text of a file or of built-in data, or the texts of a folder."""
     name, path = config.source, Path(config.source)
     if name in builtin.names():
         loaded = builtin.load(name)
@@ -172,7 +197,7 @@ def load_source(config: DataConfig) -> SeriesTable | str:
         near = ", ".join(builtin.names())
         raise InputError(f"{name}: there is no such file; built-in data are {near}")
     if path.is_dir():
-        raise InputError(f"{name} is a folder, expected a file or the name of built-in data")
+        return _load_folder(path, config)
     task = config.task or _task_of(path)
     if task == "language":
         loaded = read_text(path, config.encoding)
@@ -182,15 +207,27 @@ def load_source(config: DataConfig) -> SeriesTable | str:
     return loaded
 
 
+def _load_folder(folder: Path, config: DataConfig) -> TextParts:
+    """The texts of a folder that holds one for each part."""
+    tasks = {config.task or _task_of(path) for path in part_files(folder).values()}
+    if tasks != {"language"}:
+        raise InputError(f"{folder} is a folder, expected a file of series: time parts them")
+    if config.split != DataConfig.split:
+        raise InputError(f"{folder} has a file for each part, and split is for a single file")
+    texts = read_parts(folder, config.encoding)
+    _check_told(config, texts)
+    return texts
+
+
 def _told(columns: Columns) -> dict[str, Any]:
     """The fields that differ from their defaults."""
     both = ((each.name, getattr(columns, each.name), each.default) for each in fields(Columns))
     return {name: value for name, value, default in both if value != default}
 
 
-def _check_told(config: DataConfig, loaded: SeriesTable | str) -> None:
+def _check_told(config: DataConfig, loaded: SeriesTable | str | TextParts) -> None:
     """Refuse what was said of a text and given for a table, or the other way round."""
-    text = isinstance(loaded, str)
+    text = not isinstance(loaded, SeriesTable)
     usual = DataConfig(config.source)
     words = [name for name in ("tokens", "vocabulary")
              if getattr(config, name) != getattr(usual, name)]  # fmt: skip

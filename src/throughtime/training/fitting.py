@@ -12,6 +12,7 @@ from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.config import BASELINES, build
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.glance import glance
+from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.likelihood import loss
 from throughtime.tasks.opening import Opened
 from throughtime.training.checkpoint import has_checkpoint
@@ -72,8 +73,8 @@ def fit(
         _fit_baseline(model, config.training, opened)
         result, seconds = None, time.perf_counter() - started
     else:
-        # A split may leave nothing to validate on: then the last weights count, not the best.
-        validates = task.validate(model).counted > 0
+        # A split by time may leave nothing to validate on: then the last weights count.
+        validates = isinstance(task, LanguageModelling) or task.validate(model).counted > 0
         result = train(
             model,
             task.source(training.batch_size, training.window, training.seed),

@@ -12,7 +12,7 @@ from throughtime.errors import InputError
 from throughtime.layers.base import check_size
 from throughtime.layers.stateless import Linear
 from throughtime.models.scaling import Scaling
-from throughtime.shapes import Float, Tensor
+from throughtime.shapes import Bool, Float, Tensor
 
 SMALLEST = 1e-4
 """No scale falls below this share of the scale of the series: a likelihood has no upper bound
@@ -60,6 +60,26 @@ class Head(nn.Module):
     def loss(self, parameters: Tensor, targets: Tensor) -> Tensor:
         """`[batch, time]`, what training makes small: nats, unless the class says otherwise."""
         return -self.log_prob(parameters, targets)
+
+    def total_loss(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        context: Any = None,
+        mask: Bool[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """`loss` added up over all steps, from features: what training needs, and no more.
+
+        Args:
+            features: `[batch, time, width]`, what the body gives.
+            targets: missing where padded.
+            context: what the input layer hands over.
+            mask: `[batch, time]`, True where a step is real.
+        """
+        parameters = self(features, context)
+        if mask is not None:
+            parameters = torch.where(mask.unsqueeze(-1), parameters, 0)
+        return self.loss(parameters, targets).sum()
 
     def counted(self, targets: Tensor) -> Tensor:
         """`[batch, time]`, how many values of each step are there and count in the loss."""

@@ -9,10 +9,12 @@ from torch.distributions import Distribution
 from torch.nn import functional
 
 from throughtime.errors import InputError
+from throughtime.kernels.compiled import transformed
 from throughtime.layers.base import check_size
 from throughtime.layers.stateless import Linear
 from throughtime.models.heads.base import Head
-from throughtime.shapes import Float, Int, Tensor
+from throughtime.models.heads.surprise import surprise
+from throughtime.shapes import Bool, Float, Int, Tensor
 
 
 class Categorical(Head):
@@ -68,6 +70,23 @@ class Categorical(Head):
         wide = torch.promote_types(parameters.dtype, torch.float32)  # half is too coarse for nats
         score = parameters.log_softmax(-1, dtype=wide).gather(-1, chosen).squeeze(-1)
         return torch.where(known, score, 0)
+
+    def total_loss(
+        self,
+        features: Float[Tensor, "batch time width"],
+        targets: Int[Tensor, "batch time"],
+        context: Any = None,
+        mask: Bool[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """By [`surprise`][throughtime.models.heads.surprise.surprise], which needs less memory."""
+        weight, bias = (
+            (self.output.weight, self.output.bias) if self.output else (context, self.bias)
+        )
+        half = features.dtype not in (torch.float32, torch.float64)
+        mixed = torch.is_autocast_enabled(features.device.type)
+        if bias is None or half or mixed or transformed():
+            return super().total_loss(features, targets, context, mask)
+        return surprise(features.flatten(0, 1), weight, bias, targets.flatten()).sum()
 
     def counted(self, targets: Int[Tensor, "*steps"]) -> Float[Tensor, "*steps"]:
         """1, or 0 where the token is missing."""
