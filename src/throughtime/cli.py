@@ -14,6 +14,7 @@ try:
         import typer
     except ImportError:
         raise MissingExtra("the command line", "typer", "cli") from None
+    from throughtime.commands.bench import bench
     from throughtime.commands.compare import compare
     from throughtime.commands.data import data
     from throughtime.commands.doctor import doctor
@@ -49,7 +50,7 @@ def top(
     """Sequence models that carry their state through time."""
 
 
-for command in (compare, fit, predict, stream, data, doctor):
+for command in (compare, fit, predict, stream, data, bench, doctor):
     app.command()(command)
 
 

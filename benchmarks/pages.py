@@ -1,0 +1,180 @@
+"""Fill the tables of `docs/benchmarks.md`, in both languages, from what was measured last.
+
+`python -m benchmarks.pages` writes each table between its marks, so that no figure is copied by
+hand; where nothing was measured, the place stays as it is.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from benchmarks import record
+from benchmarks.streaming import CLOCK
+from throughtime.commands.peers import OURS, PACKED, THEIRS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {"en": DOCS / "benchmarks.md", "ko": DOCS / "ko" / "benchmarks.md"}
+PLACE = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+KOREAN = {
+    "layer": "레이어",
+    "times": "배",
+    "type": "자료형",
+    "training": "학습",
+    "inference": "추론",
+    "batch": "배치",
+    "slowest": "가장 느린 경우",
+    "padding": "패딩",
+    "off, right": "벗어남, 오른쪽",
+    "off, holes": "벗어남, 구멍",
+    "through": "무엇으로",
+    "machine": "기계",
+    "processor": "프로세서",
+    "cores": "코어",
+    "threads": "스레드",
+    "date": "날짜",
+    "vector instructions": "벡터 명령",
+    "kernel instructions": "커널의 명령",
+    "peak, GFLOP/s": "최고 속도, GFLOP/s",
+}
+
+
+def machine(found):
+    """Where and with what."""
+    about = found["machine"]
+    keys = ("date", "processor", "cores", "threads", "vector instructions", "kernel instructions")
+    rows = [*((key, about[key]) for key in keys)]
+    rows += [(name, about[name]) for name in ("python", "torch", "jax", "throughtime")]
+    for dtype, rates in found["peaks"].items():
+        for way in dict.fromkeys(name.split()[0] for name in rates):
+            best = max(rate for name, rate in rates.items() if name.split()[0] == way)
+            rows.append((f"peak, GFLOP/s, {dtype}, {way}", f"{best / 1e9:.0f}"))
+    return ["machine", ""], [[name, str(value)] for name, value in rows]
+
+
+def means(found):
+    """Geometric means and the slowest case."""
+    header = ["type", "layer", "training", "slowest", "inference", "slowest"]
+    rows = []
+    for dtype, kind in dict.fromkeys((m["dtype"], m["layer"]) for m in found["means"]):
+        cells = [dtype, kind]
+        for what in ("training", "inference"):
+            case = {"dtype": dtype, "layer": kind, "pass": what}
+            (mean,) = [m["times"] for m in found["means"] if case.items() <= m.items()]
+            least = min((r for r in found["rows"] if case.items() <= r.items()), key=by_times)
+            where = f"H={least['hidden']} B={least['batch']}"
+            cells += [record.times(mean), f"{record.times(least['times'])} ({where})"]
+        rows.append(cells)
+    return header, rows
+
+
+def by_times(row):
+    return row["times"]
+
+
+def grid(found, dtype, what):
+    """Times faster than torch.nn and share of the peak: a row per size, a column per batch."""
+    rows = [r for r in found["rows"] if (r["dtype"], r["pass"]) == (dtype, what)]
+    batches = sorted({row["batch"] for row in rows})
+    lines = []
+    for kind, hidden in dict.fromkeys((row["layer"], row["hidden"]) for row in rows):
+        cells = {
+            row["batch"]: record.Number(
+                f"{record.times(row['times'])} ({record.percent(row['share'])})"
+            )
+            for row in rows
+            if (row["layer"], row["hidden"]) == (kind, hidden)
+        }
+        lines.append([f"{kind} {hidden}", *(cells.get(batch, "–") for batch in batches)])
+    return ["layer", *(f"batch {batch}" for batch in batches)], lines
+
+
+def ragged(found):
+    """Training steps, and the distance from proportion."""
+    header = ["layer", f"{OURS}, ms", f"{PACKED}, ms", "padding, ms", "times", "off, right",
+              "off, holes"]  # fmt: skip
+    rows = []
+    for row in found["beside"]:
+        took = [record.milliseconds(row["seconds"][n]) for n in (OURS, PACKED, "padding")]
+        off = [found["fits"][f"{row['layer']} {p}"]["proportional"] for p in ("right", "holes")]
+        rows.append([row["layer"], *took, record.times(row["times"][PACKED]),
+                     *map(record.percent, off)])  # fmt: skip
+    return header, rows
+
+
+def streaming(found):
+    """Median and 99th percentile, microseconds: a column per layer, 128 features."""
+    rows = [r for r in found["rows"] if r["input"] == r["hidden"] and r["name"] != CLOCK]
+    kinds = list(dict.fromkeys(row["layer"] for row in rows))
+    lines = {}
+    for row in rows:
+        way = row["name"].replace(row["layer"].upper(), "…")
+        shown = record.Number(f"{record.short(row['median'])} / {record.short(row['p99'])}")
+        lines.setdefault(way, {})[row["layer"]] = shown
+    return ["through", *kinds], [
+        [way, *(cells.get(kind, "–") for kind in kinds)] for way, cells in lines.items()
+    ]
+
+
+def wide(found):
+    """bfloat16: training steps beside torch.nn in both types, and how far gradients are off."""
+    half = f"{THEIRS}, bfloat16"
+    rows = [r for r in found["rows"] if (r["dtype"], r["pass"]) == ("bfloat16", "training")]
+    header = ["layer", "batch", f"{OURS}, ms", "torch.nn float32, ms", "torch.nn bfloat16, ms",
+              "times"]  # fmt: skip
+    return header, [
+        [f"{row['layer']} {row['hidden']}", str(row["batch"]),
+         *(record.milliseconds(row["seconds"][name]) for name in (OURS, THEIRS, half)),
+         record.times(row["times"])]
+        for row in rows
+    ]  # fmt: skip
+
+
+TABLES = {
+    "machine": ("recurrent", machine),
+    "means": ("recurrent", means),
+    "training": ("recurrent", lambda found: grid(found, "float32", "training")),
+    "inference": ("recurrent", lambda found: grid(found, "float32", "inference")),
+    "bfloat16": ("recurrent", wide),
+    "ragged": ("ragged", ragged),
+    "streaming": ("streaming", streaming),
+    "busy": ("recurrent-busy", means),
+}
+
+
+def fill(text, language, folder=record.RESULTS):
+    """A page with its tables as measured."""
+
+    def table(place):
+        source, make = TABLES[place[2]]
+        file = folder / f"{source}.json"
+        if not file.exists():
+            return place[0]
+        header, rows = make(json.loads(file.read_text(encoding="utf-8")))
+        if not rows:
+            return place[0]
+        if language == "ko":
+            header, rows = [translate(c) for c in header], [[translate(r[0]), *r[1:]] for r in rows]
+        return f"{place[1]}\n{record.table(header, rows)}\n{place[3]}"
+
+    return PLACE.sub(table, text)
+
+
+def translate(words):
+    """Parts between commas in Korean, where there is a word; also `batch 8`."""
+    whole = KOREAN.get(words)
+    if whole:
+        return whole
+    start = next((name for name in KOREAN if words.startswith((f"{name} ", f"{name}, "))), None)
+    return words if start is None else KOREAN[start] + words[len(start) :]
+
+
+def main():
+    for language, path in PAGES.items():
+        before = path.read_text(encoding="utf-8")
+        after = fill(before, language)
+        path.write_text(after, encoding="utf-8")
+        print(f"{path.relative_to(DOCS.parent)}: {'filled' if after != before else 'as it was'}")
+
+
+if __name__ == "__main__":
+    main()
