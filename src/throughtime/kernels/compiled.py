@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from throughtime.kernels import native
 from throughtime.kernels.calls import Inputs, Recurrence, forward, unpack
 from throughtime.kernels.operators import Eager, define, gates_operator
+from throughtime.kernels.recompute import Recomputed
 
 TYPES = (torch.float32, torch.float64)
 
@@ -40,9 +41,17 @@ def refuses(device: torch.device, dtype: torch.dtype) -> str | None:
 
 
 def run(
-    operation: Operation, code: int, inputs: Inputs, *, return_gates: bool
+    operation: Operation,
+    code: int,
+    inputs: Inputs,
+    *,
+    return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, ...]:
-    """Output, last hidden state, last cell state if there is one, and the gates if asked for."""
+    """Output, last hidden state, last cell state if there is one, and the gates if asked for.
+
+    With `recompute` the backward pass computes the gates again instead of keeping them.
+    """
     if torch.is_autocast_enabled("cpu"):
         inputs = _of_one_type(inputs)
     if transformed():
@@ -51,13 +60,15 @@ def run(
     learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     if not plain() or not _PLAIN.issuperset(map(type, inputs)):
         # An exported graph is for inference; should it be trained, backward computes the gates.
-        save = return_gates or (learns and not torch.compiler.is_exporting())
+        save = return_gates or (learns and not recompute and not torch.compiler.is_exporting())
         *outputs, gates, cells, threads = operation.operator(code, *inputs, save)
         if return_gates:
             marks = inputs.mask, inputs.reset
             gates = gates_operator(code, outputs[0].detach(), gates, cells, threads, *marks)
         else:
             gates = None
+    elif learns and recompute and not return_gates:
+        outputs, gates = Recomputed.apply(operation, code, *inputs), None
     elif learns:
         *outputs, gates = Eager.apply(operation, code, return_gates, *inputs)
     else:

@@ -18,7 +18,8 @@ from throughtime.kernels.calls import (
 )
 
 
-def _keep(ctx: Any, operation: Recurrence, code: int, tensors: Sequence[Tensor | None]) -> None:
+def keep(ctx: Any, operation: Recurrence, code: int, tensors: Sequence[Tensor | None]) -> None:
+    """Hold on to what the backward pass needs: the inputs, then what else there is."""
     ctx.operation, ctx.code = operation, code
     ctx.save_for_backward(*tensors)
     ctx.set_materialize_grads(False)
@@ -39,7 +40,7 @@ class Eager(torch.autograd.Function):
         inputs = Inputs(*tensors)  # pyright: ignore[reportArgumentType]
         outputs, saved = forward(operation, code, inputs, save=True)
         *kept, ctx.threads = saved
-        _keep(ctx, operation, code, (*inputs, *kept))
+        keep(ctx, operation, code, (*inputs, *kept))
         if not return_gates:
             return *outputs, None
         gates = unpack(code, inputs.mask, inputs.reset, saved)
@@ -55,10 +56,10 @@ class Eager(torch.autograd.Function):
             saved = Saved._make((*tensors, ctx.threads))
             return backward(ctx.operation, ctx.code, inputs, saved, gradients[:3], wanted)
 
-        return None, None, None, *_gradient(ctx, gradients[:3], wanted, native)
+        return None, None, None, *differentiate(ctx, gradients[:3], wanted, native)
 
 
-def _gradient(
+def differentiate(
     ctx: Any,
     gradients: Gradients,
     wanted: Sequence[bool],
@@ -156,21 +157,21 @@ def define(operation: Recurrence) -> tuple[Any, Any]:
         *tensors, wanted = arguments
         return [t.new_empty(t.shape) for t, want in zip(tensors[:11], wanted, strict=True) if want]
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    def keep_saved(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         code, *tensors, _ = inputs
-        _keep(ctx, operation, code, (*tensors, output[0], *output[3:]))
+        keep(ctx, operation, code, (*tensors, output[0], *output[3:]))
         ctx.mark_non_differentiable(*output[3:])
 
-    def differentiate(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+    def of_inputs(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[1:-1]
 
         def compute(inputs: Inputs, saved: Sequence[Tensor]) -> Gradients:
             found = iter(gradient(ctx.code, *inputs, *saved, *gradients[:3], wanted))
             return [next(found) if want else None for want in wanted]
 
-        return None, *_gradient(ctx, gradients[:3], wanted, compute), None
+        return None, *differentiate(ctx, gradients[:3], wanted, compute), None
 
-    operator.register_autograd(differentiate, setup_context=keep)
+    operator.register_autograd(of_inputs, setup_context=keep_saved)
     return operator, gradient
 
 

@@ -23,6 +23,7 @@ def gru(
     mask: Bool[Tensor, "batch time"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
     return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Run a GRU over time: all outputs, and the last hidden state.
 
@@ -40,9 +41,12 @@ def gru(
         return_gates: also return what each step's gates were, without history:
             `[batch, time, 4*hidden]`, blocks r, z, n and q = U h + b_h of block n; zeros in padded
             steps.
+        recompute: let the backward pass compute the gates again, a segment of some sqrt(T) steps at
+            a time, instead of keeping all of them. For the compiled kernels; the reference keeps.
     """
     chosen = registry.choose("gru", x.device, weight_hidden.dtype)
     return chosen.function(
         *(x, hidden, weight_input, weight_hidden, bias, bias_hidden, initial, mask, reset),
         return_gates=return_gates,
+        recompute=recompute,
     )

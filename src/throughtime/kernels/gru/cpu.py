@@ -35,6 +35,7 @@ def gru(
     reset: Bool[Tensor, "batch time"] | None,
     *,
     return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, ...]:
     """Output and last hidden state, and the gates if asked for."""
     if bias_hidden is None:  # the reset gate before the product: the reference alone has it
@@ -46,4 +47,4 @@ def gru(
     inputs = Inputs(
         *(x, mask, reset, weight_input, weight_hidden, bias, bias_hidden, hidden, None, begin, None)
     )
-    return compiled.run(OPERATION, CELL, inputs, return_gates=return_gates)
+    return compiled.run(OPERATION, CELL, inputs, return_gates=return_gates, recompute=recompute)

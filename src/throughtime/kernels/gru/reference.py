@@ -19,6 +19,7 @@ def gru(
     reset: Bool[Tensor, "batch time"] | None,
     *,
     return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Gates r, z, n; h_t = (1 - z) n + z h_(t-1).
 

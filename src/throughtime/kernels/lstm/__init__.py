@@ -24,6 +24,7 @@ def lstm(
     mask: Bool[Tensor, "batch time"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
     return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Run an LSTM over time: all outputs, the last hidden state and the last cell state.
 
@@ -40,10 +41,13 @@ def lstm(
         reset: True where a new sequence begins.
         return_gates: also return what each step's gates were, without history:
             `[batch, time, 4*hidden]`, blocks i, f, g, o; zeros in padded steps.
+        recompute: let the backward pass compute the gates again, a segment of some sqrt(T) steps at
+            a time, instead of keeping all of them. For the compiled kernels; the reference keeps.
     """
     chosen = registry.choose("lstm", x.device, weight_hidden.dtype)
     return chosen.function(
         *(x, hidden, cell, weight_input, weight_hidden, bias, initial_hidden, initial_cell),
         *(mask, reset),
         return_gates=return_gates,
+        recompute=recompute,
     )

@@ -39,10 +39,11 @@ def lstm(
     reset: Bool[Tensor, "batch time"] | None,
     *,
     return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, ...]:
     """Output, last hidden and last cell state, and the gates if asked for."""
     begin = (None, None) if reset is None else (initial_hidden, initial_cell)
     inputs = Inputs._make(
         (x, mask, reset, weight_input, weight_hidden, bias, None, hidden, cell, *begin)
     )
-    return compiled.run(OPERATION, CELL, inputs, return_gates=return_gates)
+    return compiled.run(OPERATION, CELL, inputs, return_gates=return_gates, recompute=recompute)

@@ -20,6 +20,7 @@ def lstm(
     reset: Bool[Tensor, "batch time"] | None,
     *,
     return_gates: bool = False,
+    recompute: bool = False,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Gates i, f, g, o; c_t = f c_(t-1) + i g; h_t = o tanh(c_t)."""
     projected = functional.linear(steps.hide_padding(x, mask), weight_input, bias)
