@@ -1,4 +1,4 @@
-"""Fill the tables of `docs/benchmarks.md`, in both languages, from what was measured last.
+"""Fill the tables of the guide, in both languages, from what was measured last.
 
 `python -m benchmarks.pages` writes each table between its marks, so that no figure is copied by
 hand; where nothing was measured, the place stays as it is.
@@ -8,12 +8,16 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import record
+from benchmarks import recompute, record
 from benchmarks.streaming import CLOCK
-from throughtime.commands.peers import OURS, PACKED, THEIRS
+from throughtime.commands.peers import OURS, PACKED
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {"en": DOCS / "benchmarks.md", "ko": DOCS / "ko" / "benchmarks.md"}
+PAGES = [
+    (language, DOCS / folder / name)
+    for language, folder in (("en", ""), ("ko", "ko"))
+    for name in ("benchmarks.md", "kernels.md")
+]
 PLACE = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 KOREAN = {
     "layer": "레이어",
@@ -22,6 +26,9 @@ KOREAN = {
     "training": "학습",
     "inference": "추론",
     "batch": "배치",
+    "steps": "스텝",
+    "kept": "붙잡아 둠",
+    "recomputed": "다시 계산",
     "slowest": "가장 느린 경우",
     "padding": "패딩",
     "off, right": "벗어남, 오른쪽",
@@ -115,29 +122,15 @@ def streaming(found):
     ]
 
 
-def wide(found):
-    """bfloat16: training steps beside torch.nn in both types, and how far gradients are off."""
-    half = f"{THEIRS}, bfloat16"
-    rows = [r for r in found["rows"] if (r["dtype"], r["pass"]) == ("bfloat16", "training")]
-    header = ["layer", "batch", f"{OURS}, ms", "torch.nn float32, ms", "torch.nn bfloat16, ms",
-              "times"]  # fmt: skip
-    return header, [
-        [f"{row['layer']} {row['hidden']}", str(row["batch"]),
-         *(record.milliseconds(row["seconds"][name]) for name in (OURS, THEIRS, half)),
-         record.times(row["times"])]
-        for row in rows
-    ]  # fmt: skip
-
-
 TABLES = {
     "machine": ("recurrent", machine),
     "means": ("recurrent", means),
     "training": ("recurrent", lambda found: grid(found, "float32", "training")),
     "inference": ("recurrent", lambda found: grid(found, "float32", "inference")),
-    "bfloat16": ("recurrent", wide),
     "ragged": ("ragged", ragged),
     "streaming": ("streaming", streaming),
     "busy": ("recurrent-busy", means),
+    "recompute": ("recompute", recompute.lines),
 }
 
 
@@ -169,7 +162,7 @@ def translate(words):
 
 
 def main():
-    for language, path in PAGES.items():
+    for language, path in PAGES:
         before = path.read_text(encoding="utf-8")
         after = fill(before, language)
         path.write_text(after, encoding="utf-8")

@@ -8,6 +8,7 @@ The environment variable `THROUGHTIME_ISA` names the instruction set to use inst
 that the processor has (`throughtime doctor` lists them), or `none` to do without the kernels.
 """
 
+import importlib
 import os
 import warnings
 from typing import Any
@@ -21,9 +22,11 @@ def _load() -> tuple[Any, str]:
     if wanted == "none":
         return None, "THROUGHTIME_ISA is 'none'"
     try:
-        from throughtime.kernels.native import _native  # pyright: ignore
+        _native = importlib.import_module(f"{__name__}._native")
+    except ModuleNotFoundError:
+        return None, "the kernels were not compiled at installation (no C++ compiler?)"
     except ImportError as error:
-        return None, f"the compiled kernels are not installed ({error})"
+        return None, f"the compiled kernels cannot be loaded: {error}"
     try:
         _native.use_isa(wanted)
     except ValueError as error:

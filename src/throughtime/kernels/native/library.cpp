@@ -37,7 +37,7 @@ int column(long itemsize) { return itemsize == 4 ? 0 : 1; }
 const Table* table = nullptr;  // of the chosen instruction set
 
 long row_bytes(int cell, long itemsize, long hidden) {
-    return blocks[cell] * (hidden * itemsize + 63) / 64 * 64;
+    return blocks[cell] * ((hidden * itemsize + 63) / 64 * 64);
 }
 
 // How the steps were dealt out: what comes later must deal them out alike.
