@@ -1,34 +1,68 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from tests.kernels.support import needs_extension
 from throughtime import kernels
 from throughtime.errors import InputError
-from throughtime.kernels import registry
+from throughtime.kernels import native, registry
 
 
 @pytest.fixture
 def fast_double(monkeypatch):
-    """A second implementation of the LSTM that only takes float64 on the CPU."""
+    """Another implementation of the LSTM, which only takes float64 on the CPU."""
 
     def refuses(device, dtype):
         return None if dtype == torch.float64 else f"it computes float64 only, not {dtype}"
 
     calls = []
 
-    def function(x, hidden, cell, *rest):
+    def function(x, hidden, cell, *rest, **options):
         calls.append(x.dtype)
         return x.new_zeros(x.shape[0], x.shape[1], hidden.shape[1]), hidden, cell
 
     fast = registry.Implementation("fast", function, refuses)
     every = dict(registry._OPERATIONS)
     monkeypatch.setattr(registry, "_OPERATIONS", every)
-    registry.register("lstm", fast, *every["lstm"])
+    registry.register("lstm", fast, every["lstm"][-1])
     return calls
 
 
 def test_the_reference_is_always_there():
-    assert {choice.name for choice in kernels.active().values()} == {"reference"}
-    assert "fastest of 1 installed" in kernels.active()["gru"].reason
+    for operation in kernels.active():
+        assert registry._OPERATIONS[operation][-1].name == "reference"
+    with kernels.use("reference"):
+        assert {choice.name for choice in kernels.active().values()} == {"reference"}
+
+
+@needs_extension
+def test_the_compiled_kernels_come_first():
+    assert {choice.name for choice in kernels.active().values()} == {"cpu"}
+    assert kernels.active()["gru"].reason == "the fastest of 2 installed"
+
+
+@needs_extension
+@pytest.mark.parametrize(
+    ("device", "dtype", "reason"),
+    [
+        ("meta", torch.float32, "cpu: it runs on the CPU, not on meta"),
+        ("cpu", torch.bfloat16, "cpu: it computes float32 and float64, not bfloat16"),
+    ],
+)
+def test_where_they_cannot_run_the_reference_does(device, dtype, reason):
+    for choice in kernels.active(device, dtype).values():
+        assert choice == ("reference", reason)
+
+
+def test_without_the_extension(monkeypatch):
+    monkeypatch.setattr(native, "library", None)
+    monkeypatch.setattr(native, "missing", "there is none")
+    assert kernels.active()["rnn"] == ("reference", "cpu: there is none")
+    with kernels.use("cpu"), pytest.raises(InputError, match="cpu was forced, but there is none"):
+        registry.choose("rnn", torch.device("cpu"), torch.float32)
 
 
 def test_the_type_decides(fast_double):
@@ -63,6 +97,51 @@ def test_what_cannot_run_is_not_forced_in_silence(fast_double):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(InputError, match=r"no implementation is called 'warp', there are \['ref"):
+    before = kernels.active()["rnn"]
+    with pytest.raises(InputError, match=r"no implementation is called 'warp', there are \['cpu"):
         kernels.use("warp")
-    assert kernels.active()["rnn"].name == "reference"
+    assert kernels.active()["rnn"] == before
+
+
+# The environment is read once, so each of these needs a process.
+
+
+def python(isa, code):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"THROUGHTIME_ISA": isa},
+        timeout=120,
+    )
+
+
+def test_none_in_the_environment():
+    done = python(
+        "none",
+        "import torch; from throughtime import LSTM, kernels;"
+        "LSTM(2, 3)(torch.zeros(1, 2, 2));"
+        "print(kernels.active()['lstm'])",
+    )
+    assert done.stdout.strip() == (
+        "Choice(name='reference', reason=\"cpu: THROUGHTIME_ISA is 'none'\")"
+    )
+
+
+@needs_extension
+def test_an_instruction_set_in_the_environment():
+    done = python("baseline", "from throughtime.kernels import native; print(native.library.isa())")
+    assert done.stdout == "baseline\n", done.stderr
+
+
+@needs_extension
+def test_an_unknown_instruction_set_in_the_environment():
+    """A warning that says what there is, and the best of that."""
+    done = python("mmx", "from throughtime.kernels import native; print(native.library.isa())")
+    best = native.library.isas()[0]
+    assert done.stdout == f"{best}\n"
+    warning, _source = done.stderr.splitlines()
+    assert warning.endswith(
+        f"Warning: THROUGHTIME_ISA is 'mmx', expected one of none, "
+        f"{', '.join(native.library.isas())}; using {best}"
+    )

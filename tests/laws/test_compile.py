@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.laws.cases import CASES
+from tests.laws.trials import TRIALS
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,6 @@ def results():
 
 
 @pytest.mark.parametrize("how", ["compile", "export"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_same_when(case, how, results):
-    assert results[f"{case.name}-{how}"] is None
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
+def test_the_same_when(trial, how, results):
+    assert results[f"{trial.name}-{how}"] is None

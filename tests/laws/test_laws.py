@@ -3,14 +3,17 @@
 import pytest
 
 from tests.laws.broken import BROKEN
-from tests.laws.cases import CASES
+from tests.laws.trials import TRIALS
 from throughtime.testing import LAWS, LawBroken, check_layer
 
 
 @pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_law(case, law, device, dtype):
-    check_layer(case.make(), laws=[law], device=device, dtype=dtype, **case.claims)
+@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
+def test_law(trial, law, device, dtype):
+    trial.skip_where_it_cannot_run(device, dtype)
+    case = trial.case
+    with trial.forced():
+        check_layer(case.make(), laws=[law], device=device, dtype=dtype, **case.claims)
 
 
 def first_law_broken(broken, law):

@@ -9,6 +9,7 @@ from torch import Tensor
 from throughtime.errors import InputError
 from throughtime.kernels import native
 
+TYPES = (torch.float32, torch.float64)
 POOLED = 1 << 16
 """Bytes from which on memory comes from the pool: fresh pages cost more than the call."""
 
@@ -56,6 +57,8 @@ class Recurrence:
         name: of the operator.
         blocks: blocks of rows in the weights.
         gates: numbers saved per unit and step.
+        codes: of its native cells.
+        parts: which inputs it has beside those that every recurrence has: cell, bias_hidden.
         reference: computes the same from a native code and inputs: output, last hidden state, last
             cell state or None, and with `return_gates` the gates.
     """
@@ -66,16 +69,19 @@ class Recurrence:
         *,
         blocks: int,
         gates: int,
+        codes: Sequence[int],
+        parts: Sequence[str] = (),
         reference: Callable[..., tuple[Tensor | None, ...]],
     ) -> None:
         self.name, self.blocks, self.gates, self.reference = name, blocks, gates, reference
+        self.codes, self.parts = codes, parts
 
 
 def forward(
     operation: Recurrence, code: int, inputs: Inputs, *, save: bool
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Saved]:
     """Output, last hidden and last cell state; and what the backward pass needs, if asked for."""
-    _check(operation, inputs)
+    _check(operation, code, inputs)
     inputs = _contiguous(inputs)
     x, size = inputs.x, inputs.hidden.shape[1]
     batch, time, features = x.shape
@@ -102,6 +108,7 @@ def backward(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """Gradients of the inputs from those of output, last hidden and last cell state."""
+    _check(operation, code, inputs)
     inputs = _contiguous(inputs)
     if operation.gates and not saved.gates.numel():
         _, saved = forward(operation, code, inputs, save=True)
@@ -144,7 +151,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     for length in shape:
         count *= length
     if count * like.itemsize < POOLED:
-        return torch.empty(shape, dtype=like.dtype)
+        return torch.empty(shape, dtype=like.dtype, device="cpu")
     return native.library.empty(tuple(shape), like.itemsize)
 
 
@@ -161,23 +168,37 @@ def _without(values: Sequence[Any], *names: str) -> list[Any]:
     return [v for v, name in zip(values, Inputs._fields, strict=True) if name not in names]
 
 
-def _check(operation: Recurrence, inputs: Inputs) -> None:
-    """Refuse what a kernel would read beyond its end."""
-    x, hidden = inputs.x, inputs.hidden
+def _check(operation: Recurrence, code: int, inputs: Inputs) -> None:
+    """Refuse what a kernel would read beyond its end, or not at all."""
+    x, hidden, name = inputs.x, inputs.hidden, operation.name
+    if code not in operation.codes:
+        raise InputError(f"{name}: code is {code}, expected one of {[*operation.codes]}")
     if x.ndim != 3 or hidden.ndim != 2:
         raise InputError(
-            f"{operation.name}: x and hidden have shapes {list(x.shape)} and {list(hidden.shape)}, "
+            f"{name}: x and hidden have shapes {list(x.shape)} and {list(hidden.shape)}, "
             "expected [batch, time, input] and [batch, hidden]"
         )
+    if x.dtype not in TYPES:
+        raise InputError(f"{name}: x is {x.dtype}, expected torch.float32 or torch.float64")
     (batch, time, features), size = x.shape, hidden.shape[1]
     rows, marks, state = operation.blocks * size, (batch, time), (batch, size)
     shapes = (x.shape, marks, marks, (rows, features), (rows, size), (rows,), (size,), *[state] * 4)
-    for name, tensor, shape in zip(Inputs._fields, inputs, shapes, strict=True):
+    cell, resets = "cell" in operation.parts, inputs.reset is not None
+    there = {
+        "bias_hidden": "bias_hidden" in operation.parts,
+        "cell": cell,
+        "initial_hidden": resets,
+        "initial_cell": resets and cell,
+    }
+    for argument, tensor, shape in zip(Inputs._fields, inputs, shapes, strict=True):
+        if there.get(argument, tensor is not None) != (tensor is not None):
+            came = "is missing" if tensor is None else "was given, expected none"
+            raise InputError(f"{name}: {argument} {came}")
         if tensor is None:
             continue
         dtype = torch.bool if shape is marks else x.dtype
         if tensor.shape != shape or tensor.dtype != dtype or not tensor.is_cpu:
             raise InputError(
-                f"{operation.name}: {name} is {tensor.dtype} {list(tensor.shape)} on "
+                f"{name}: {argument} is {tensor.dtype} {list(tensor.shape)} on "
                 f"{tensor.device}, expected {dtype} {list(shape)} on cpu"
             )

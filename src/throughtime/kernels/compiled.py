@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from throughtime.kernels import native
-from throughtime.kernels.calls import Inputs, Recurrence, forward, unpack
+from throughtime.kernels.calls import TYPES, Inputs, Recurrence, forward, unpack
 from throughtime.kernels.operators import Eager, define, gates_operator
 from throughtime.kernels.recompute import Recomputed
-
-TYPES = (torch.float32, torch.float64)
 
 
 class Operation(Recurrence):

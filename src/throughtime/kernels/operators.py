@@ -118,7 +118,7 @@ def define(operation: Recurrence) -> tuple[Any, Any]:
     def operator(code: int, *arguments: Any) -> tuple[Tensor, ...]:
         *inputs, save = arguments
         outputs, saved = forward(operation, code, Inputs(*inputs), save=save)
-        return *outputs, saved.gates, saved.cells, torch.tensor(saved.threads)
+        return *outputs, saved.gates, saved.cells, torch.tensor(saved.threads, device="cpu")
 
     @operator.register_fake
     def _(code: int, *arguments: Any) -> tuple[Tensor, ...]:

@@ -48,8 +48,8 @@ def single_step(
         x,
         state[0],
         state[1] if len(state) > 1 else None,
-        weights["weight_input"],
-        weights["weight_hidden"],
-        weights["bias"],
+        weights.get("weight_input"),  # None where it is computed: it is no parameter then
+        weights.get("weight_hidden"),
+        weights.get("bias"),
         weights.get("bias_hidden"),
     )

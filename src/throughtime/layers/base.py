@@ -182,6 +182,13 @@ class Recurrent(Layer):
     State: ClassVar[type[Any]]
     hidden_size: int
     native_cell: int = -1
+    _short: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A subclass that runs otherwise, but says nothing of a native step, takes no short way."""
+        super().__init_subclass__(**options)
+        if "run" in vars(cls) or "forward" in vars(cls):
+            cls._short = "native_cell" in vars(cls)
 
     def __init__(self, input_size: int, hidden_size: int, *, learn_initial_state: bool) -> None:
         super().__init__()
@@ -221,7 +228,7 @@ class Recurrent(Layer):
         reset: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """As every [`Layer`][throughtime.layers.Layer]; a single step takes a short way."""
-        if mask is None and reset is None and type(state) is self.State:
+        if self._short and mask is None and reset is None and type(state) is self.State:
             found = kernels.single_step(self.native_cell, self._parameters, x, state)
             if found is not None:
                 return found[0], self.State(*found[1:])

@@ -80,6 +80,7 @@ class GRU(Recurrent):
     """
 
     State = GRUState
+    native_cell = CELL
 
     def __init__(
         self,
@@ -96,7 +97,8 @@ class GRU(Recurrent):
         self.weight_hidden = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
         self.bias = nn.Parameter(torch.empty(3 * hidden_size))
         self.bias_hidden = nn.Parameter(torch.empty(hidden_size)) if reset_after else None
-        self.native_cell = CELL if reset_after else -1
+        if not reset_after:
+            self.native_cell = -1
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

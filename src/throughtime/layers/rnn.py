@@ -66,6 +66,7 @@ class RNN(Recurrent):
     """
 
     State = RNNState
+    native_cell = 0
 
     def __init__(
         self,

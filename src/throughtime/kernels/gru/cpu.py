@@ -20,7 +20,9 @@ def _reference(
     return output, last, None, *gates
 
 
-OPERATION = compiled.Operation("gru", blocks=3, gates=4, reference=_reference)
+OPERATION = compiled.Operation(
+    "gru", blocks=3, gates=4, codes=(CELL,), parts=("bias_hidden",), reference=_reference
+)
 
 
 def gru(

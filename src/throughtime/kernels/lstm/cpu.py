@@ -23,7 +23,9 @@ def _reference(
     )
 
 
-OPERATION = compiled.Operation("lstm", blocks=4, gates=4, reference=_reference)
+OPERATION = compiled.Operation(
+    "lstm", blocks=4, gates=4, codes=(CELL,), parts=("cell",), reference=_reference
+)
 
 
 def lstm(

@@ -81,6 +81,14 @@ class Backward : Recurrence<T, Cell> {
         }
     }
 
+    // What stands behind the last unit must not count: infinity times the zeros of a weight is NaN.
+    void clear_padding(T* gates_at, T* h, T* c) const {
+        for (int b = 0; b < Cell::blocks; ++b)
+            std::fill(gates_at + b * block + H, gates_at + (b + 1) * block, T{});
+        std::fill(h + H, h + block, T{});
+        if (c != nullptr) std::fill(c + H, c + block, T{});
+    }
+
     // Gradients of the blocks of a step from that of its state, for some vectors of units.
     void gate_gradients(int thread, const Chunk& chunk, long k, long active, long first_vector,
                         long last_vector) const {
@@ -97,10 +105,7 @@ class Backward : Recurrence<T, Cell> {
             T* const to = gate(chunk, s);
             for (long v = first_vector; v < last_vector; ++v) {
                 const long at = v * lanes<T>;
-                if (at >= H) {  // padding up to 64 bytes: nothing comes of it
-                    for (int b = 0; b < Cell::blocks; ++b) store(to + b * block + at, vec<T>{});
-                    continue;
-                }
+                if (at >= H) break;
                 T* const h_at = h + row * block + at;
                 vec<T> gradient = load(h_at);
                 if (given != nullptr) gradient += load_within(given, v, H);
@@ -111,6 +116,9 @@ class Backward : Recurrence<T, Cell> {
                                gradient, Cell::has_cell ? dc(thread) + row * block + at : nullptr,
                                to + at, h_at);
             }
+            if (first_vector < last_vector && last_vector * lanes<T> > H)
+                clear_padding(to, h + row * block,
+                              Cell::has_cell ? dc(thread) + row * block : nullptr);
         }
     }
 
@@ -175,11 +183,16 @@ class Backward : Recurrence<T, Cell> {
         T* const a = packed + static_cast<long>(thread) * R * most;
         T total[R] = {};
         const T* from = gates + b * block + unit;
-        for (long k = 0; k < depth; ++k, from += row_size)
-            for (int r = 0; r < R; ++r) {
-                a[k * R + r] = from[r];
-                total[r] += from[r];
-            }
+        for (long k = 0; k < depth;) {
+            const long end = std::min(k + piece, depth);
+            T part[R] = {};
+            for (; k < end; ++k, from += row_size)
+                for (int r = 0; r < R; ++r) {
+                    a[k * R + r] = from[r];
+                    part[r] += from[r];
+                }
+            for (int r = 0; r < R; ++r) total[r] += part[r];
+        }
         const auto sums = [&](void* bias, long at) {
             T* to = typed<T>(bias) + at;
             for (long r = 0; r < units; ++r) to[r] = first ? total[r] : to[r] + total[r];

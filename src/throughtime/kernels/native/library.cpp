@@ -102,6 +102,7 @@ nb::object step(int cell, nb::handle x, nb::handle hidden0, nb::handle cell0,
     if (!exchange.peek(weight_input, w) || w.ndim != 2) return nb::none();
     const std::int64_t input = w.shape[1];
     const bool has_cell = cell == lstm;
+    if (bias_hidden.is_none() == (cell == gru)) return nb::none();
     if ((bits != 32 && bits != 64) || rows != weight_blocks[cell] * hidden || hidden == 0 ||
         input == 0 || !exchange.view(weight_hidden, {rows, hidden}, bits, u) ||
         !exchange.view(weight_input, {rows, input}, bits, w) ||
@@ -202,8 +203,8 @@ NB_MODULE(_native, module) {
     module.doc() = "Recurrences over time on raw pointers.";
     module.def("forward", &forward);
     module.def("backward", &backward);
-    module.def("step", &step, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
-               nb::arg(), nb::arg(), nb::arg().none());
+    module.def("step", &step, nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+               nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none());
     module.def("meet", &meet);
     module.def("unpack_gates", &unpack_gates);
     module.def("empty", &empty);

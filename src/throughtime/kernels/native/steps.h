@@ -65,7 +65,7 @@ inline Deal deal(int threads, long batch, long time, double recurrent, double in
     // A second thread costs some microseconds to wake; small work does not repay them.
     if (threads < 2 || 2.0 * batch * time * (recurrent + input) < 5e6) return {1, false};
     const bool few = batch < threads && batch * recurrent > 1.5e5;
-    const bool large = batch < 4 * threads && recurrent > 4e5;
+    const bool large = batch <= 4 * threads && recurrent > 4e5;
     return {threads, (few || large) && !resets};
 }
 

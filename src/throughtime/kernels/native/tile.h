@@ -45,6 +45,10 @@ struct Listed {
     const T* operator[](long row) const { return list[row]; }
 };
 
+// Numbers are added up in pieces of so many, the pieces one to another: the rounding errors of one long
+// chain grow with its length, and what a tile starts from may be much larger than what is added.
+constexpr long piece = 64;
+
 // at[r][n] += sum over k of a[first + r][k] * panel[k][n]. A function of its own, so that the sums have
 // all registers to themselves: inlined, the constants of the gates' functions push some of them out.
 // A tile of few sums takes every second or fourth k apart, lest each sum wait for the one before.
@@ -55,72 +59,70 @@ template <class T, int R, int N, class Rows>
     const T* row[R];
 #pragma GCC unroll 24
     for (int r = 0; r < R; ++r) row[r] = a[first + r];
-    vec<T> sum[K][R][N] = {};
-#pragma GCC unroll 24
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) sum[0][r][n] = tile.at[r][n];
-    const auto add = [&](auto j, long k) __attribute__((always_inline)) {
-        vec<T> b[N];
-#pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) b[n] = load(panel + (j * N + n) * lanes<T>);
-#pragma GCC unroll 24
-        for (int r = 0; r < R; ++r) {
-            const vec<T> s = broadcast(row[r][k + j]);
-#pragma GCC unroll 4
-            for (int n = 0; n < N; ++n) sum[j][r][n] += s * b[n];
-        }
-    };
-    long k = 0;
 #pragma GCC unroll 1
-    for (; k + K <= depth; k += K, panel += K * N * lanes<T>) {
-        add(constant<0>{}, k);
-        if constexpr (K > 1) add(constant<1>{}, k);
-        if constexpr (K > 2) {
-            add(constant<2>{}, k);
-            add(constant<3>{}, k);
+    for (long k = 0; k < depth;) {
+        const long end = k + piece < depth ? k + piece : depth;
+        vec<T> sum[K][R][N] = {};
+        const auto add = [&](auto j, long k) __attribute__((always_inline)) {
+            vec<T> b[N];
+#pragma GCC unroll 4
+            for (int n = 0; n < N; ++n) b[n] = load(panel + (j * N + n) * lanes<T>);
+#pragma GCC unroll 24
+            for (int r = 0; r < R; ++r) {
+                const vec<T> s = broadcast(row[r][k + j]);
+#pragma GCC unroll 4
+                for (int n = 0; n < N; ++n) sum[j][r][n] += s * b[n];
+            }
+        };
+#pragma GCC unroll 1
+        for (; k + K <= end; k += K, panel += K * N * lanes<T>) {
+            add(constant<0>{}, k);
+            if constexpr (K > 1) add(constant<1>{}, k);
+            if constexpr (K > 2) {
+                add(constant<2>{}, k);
+                add(constant<3>{}, k);
+            }
         }
+        if constexpr (K > 1)
+#pragma GCC unroll 1
+            for (; k < end; ++k, panel += N * lanes<T>) add(constant<0>{}, k);
+#pragma GCC unroll 24
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int n = 0; n < N; ++n)
+                if constexpr (K == 4)
+                    tile.at[r][n] += (sum[0][r][n] + sum[1][r][n]) + (sum[2][r][n] + sum[3][r][n]);
+                else if constexpr (K == 2)
+                    tile.at[r][n] += sum[0][r][n] + sum[1][r][n];
+                else
+                    tile.at[r][n] += sum[0][r][n];
     }
-    if constexpr (K > 1)
-#pragma GCC unroll 1
-        for (; k < depth; ++k, panel += N * lanes<T>) add(constant<0>{}, k);
-#pragma GCC unroll 24
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; ++n)
-            if constexpr (K == 4)
-                tile.at[r][n] = (sum[0][r][n] + sum[1][r][n]) + (sum[2][r][n] + sum[3][r][n]);
-            else if constexpr (K == 2)
-                tile.at[r][n] = sum[0][r][n] + sum[1][r][n];
-            else
-                tile.at[r][n] = sum[0][r][n];
 }
 
 // at[r][n] += sum over k of a[k][r] * panel[k][n], both packed: the outer products of a chunk.
 template <class T, int R, int N>
-[[gnu::noinline]] void outer(Tile<T, R, N>& tile, long depth, const T* a,
-                                         const T* panel) {
-    vec<T> sum[R][N];
-#pragma GCC unroll 24
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) sum[r][n] = tile.at[r][n];
+[[gnu::noinline]] void outer(Tile<T, R, N>& tile, long depth, const T* a, const T* panel) {
 #pragma GCC unroll 1
-    for (long k = 0; k < depth; ++k, a += R, panel += N * lanes<T>) {
-        vec<T> b[N];
+    for (long k = 0; k < depth;) {
+        const long end = k + piece < depth ? k + piece : depth;
+        vec<T> sum[R][N] = {};
+#pragma GCC unroll 1
+        for (; k < end; ++k, a += R, panel += N * lanes<T>) {
+            vec<T> b[N];
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) b[n] = load(panel + n * lanes<T>);
+            for (int n = 0; n < N; ++n) b[n] = load(panel + n * lanes<T>);
 #pragma GCC unroll 24
-        for (int r = 0; r < R; ++r) {
-            const vec<T> s = broadcast(a[r]);
+            for (int r = 0; r < R; ++r) {
+                const vec<T> s = broadcast(a[r]);
 #pragma GCC unroll 4
-            for (int n = 0; n < N; ++n) sum[r][n] += s * b[n];
+                for (int n = 0; n < N; ++n) sum[r][n] += s * b[n];
+            }
         }
-    }
 #pragma GCC unroll 24
-    for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) tile.at[r][n] = sum[r][n];
+            for (int n = 0; n < N; ++n) tile.at[r][n] += sum[r][n];
+    }
 }
 
 // f(constant<n>) for the n that is known only now, 1 to Most.

@@ -23,20 +23,20 @@ template <>
 struct Vec<float> {
     typedef float type __attribute__((vector_size(TT_VECTOR_BYTES)));
     typedef float loose __attribute__((vector_size(TT_VECTOR_BYTES), aligned(4), may_alias));
-    typedef std::int32_t bits __attribute__((vector_size(TT_VECTOR_BYTES)));
+    typedef std::uint32_t bits __attribute__((vector_size(TT_VECTOR_BYTES)));
 };
 
 template <>
 struct Vec<double> {
     typedef double type __attribute__((vector_size(TT_VECTOR_BYTES)));
     typedef double loose __attribute__((vector_size(TT_VECTOR_BYTES), aligned(8), may_alias));
-    typedef std::int64_t bits __attribute__((vector_size(TT_VECTOR_BYTES)));
+    typedef std::uint64_t bits __attribute__((vector_size(TT_VECTOR_BYTES)));
 };
 
 template <class T>
 using vec = typename Vec<T>::type;
 
-// Integers as wide as T; a comparison of two vec<T> gives them too, -1 for true.
+// Whole numbers as wide as T, without a sign: what leaves their range wraps around.
 template <class T>
 using bits = typename Vec<T>::bits;
 

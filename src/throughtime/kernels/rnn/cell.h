@@ -5,24 +5,24 @@
 
 namespace throughtime::TT_ISA {
 
-// Each activation, and its slope as a function of its value.
+// Each activation, and from the gradient of its value h to that of its argument.
 template <class T>
 struct Tanh {
     static vec<T> value(vec<T> x) { return tanh(x); }
-    static vec<T> slope(vec<T> h) { return 1 - h * h; }
+    static vec<T> back(vec<T> h, vec<T> d) { return d * (1 - h * h); }
 };
 
 template <class T>
 struct Relu {
     // As torch: NaN stays NaN.
     static vec<T> value(vec<T> x) { return select(x < 0, vec<T>{}, x); }
-    static vec<T> slope(vec<T> h) { return select(h > 0, broadcast(T{1}), vec<T>{}); }
+    static vec<T> back(vec<T> h, vec<T> d) { return select(h > 0, d, vec<T>{}); }
 };
 
 template <class T>
 struct Sigmoid {
     static vec<T> value(vec<T> x) { return sigmoid(x); }
-    static vec<T> slope(vec<T> h) { return h * (1 - h); }
+    static vec<T> back(vec<T> h, vec<T> d) { return d * (h * (1 - h)); }
 };
 
 template <class T, template <class> class Activation>
@@ -44,7 +44,7 @@ struct RNN {
 
     [[gnu::always_inline]] static void backward(const T*, long, V, V h, const T*, V dh, T*, T* d,
                                                 T*) {
-        store(d, dh * Activation<T>::slope(h));
+        store(d, Activation<T>::back(h, dh));
     }
 };
 

@@ -20,7 +20,9 @@ def _reference(
     return *found, None
 
 
-OPERATION = compiled.Operation("rnn", blocks=1, gates=0, reference=_reference)
+OPERATION = compiled.Operation(
+    "rnn", blocks=1, gates=0, codes=range(len(ACTIVATIONS)), reference=_reference
+)
 
 
 def rnn(

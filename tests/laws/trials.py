@@ -1,0 +1,44 @@
+"""Each case with each implementation of its kernels: the laws hold whichever runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from tests.laws.cases import CASES, Case
+from throughtime import kernels
+from throughtime.kernels import native
+from throughtime.kernels.compiled import refuses
+from throughtime.layers.base import Recurrent
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A case, and the implementation that is forced; None where it has no kernel."""
+
+    case: Case
+    implementation: str | None
+
+    @property
+    def name(self) -> str:
+        return "-".join(filter(None, (self.case.name, self.implementation)))
+
+    @contextmanager
+    def forced(self) -> Iterator[None]:
+        with kernels.use(self.implementation):
+            yield
+
+    def skip_where_it_cannot_run(self, device: str, dtype: torch.dtype) -> None:
+        if self.implementation == "cpu" and (why := refuses(torch.device(device), dtype)):
+            pytest.skip(why)
+
+
+def implementations(case: Case) -> list[str | None]:
+    if not any(isinstance(part, Recurrent) for part in case.make().modules()):
+        return [None]
+    return ["reference"] if native.library is None else ["reference", "cpu"]
+
+
+TRIALS = [Trial(case, name) for case in CASES for name in implementations(case)]
