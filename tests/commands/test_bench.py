@@ -275,7 +275,7 @@ def test_pictures_show_every_case():
 
 def test_the_guide_shows_what_was_measured_last():
     places = None
-    for language, path in pages.PAGES.items():
+    for language, path in pages.PAGES:
         page = path.read_text(encoding="utf-8")
         assert pages.fill(page, language) == page, "run python -m benchmarks.pages"
         found = [place[2] for place in pages.PLACE.finditer(page)]

@@ -62,11 +62,14 @@ struct Deal {
 
 // recurrent: multiplications per row and step in the recurrence; input: likewise before it.
 inline Deal deal(int threads, long batch, long time, double recurrent, double input, bool resets) {
-    // A second thread costs some microseconds to wake; small work does not repay them.
-    if (threads < 2 || 2.0 * batch * time * (recurrent + input) < 5e6) return {1, false};
+    // A second thread costs some microseconds to wake, and much more where a core is busy elsewhere;
+    // small work does not repay that. Of a single row it can share the projections only.
+    const double operations = 2.0 * batch * time * (recurrent + input);
     const bool few = batch < threads && batch * recurrent > 1.5e5;
     const bool large = batch <= 4 * threads && recurrent > 4e5;
-    return {threads, (few || large) && !resets};
+    const bool by_units = (few || large) && !resets;
+    if (threads < 2 || operations < (batch > 1 || by_units ? 5e6 : 4e7)) return {1, false};
+    return {threads, by_units};
 }
 
 // Slots in a chunk: enough for a large product, few enough to stay in the second-level cache.
