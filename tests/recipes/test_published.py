@@ -28,7 +28,7 @@ def opened(tmp_path_factory):
 def test_the_model_is_the_published_one(opened):
     config = ptb_small_lstm(opened)
     tokens = len(opened.task.vocabulary)
-    # Vectors (one more, for the beginning; short, for there are few words), two layers, the softmax.
+    # Vectors (one more, for the beginning; short: the words are few), two layers, the softmax.
     features = min(tokens, 200)
     layers = 4 * 200 * (features + 200 + 1) + 4 * 200 * (200 + 200 + 1)
     assert count(config.model) == (tokens + 1) * features + layers + tokens * 200 + tokens
