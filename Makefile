@@ -19,7 +19,8 @@ test-all: .venv/installed-dev
 
 # The kernels' tests once more, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: .venv/installed-dev
-	$(BIN)/python -m tests.kernels.sanitize
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group native
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.kernels.sanitize
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -37,13 +37,13 @@ OPTIONS = {
 
 def build():
     """The path of the sanitized extension."""
-    import nanobind
-
+    asked = [sys.executable, "-m", "nanobind", "--cmake_dir"]
+    nanobind = subprocess.check_output(asked, text=True).strip()
     configure = [
         *("cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja"),
         *("-D", "THROUGHTIME_SANITIZE=ON", "-D", "THROUGHTIME_WIDE=ON"),
         *("-D", f"Python_EXECUTABLE={sys.executable}"),
-        *("-D", f"nanobind_DIR={nanobind.cmake_dir()}"),
+        *("-D", f"nanobind_DIR={nanobind}"),
     ]
     subprocess.run(configure, check=True)
     subprocess.run(["cmake", "--build", str(BUILD)], check=True)
