@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import record, scan
 from benchmarks.charts import speed_figure
-from throughtime.commands.clocks import geometric_mean, in_turn, matrix_rates
+from throughtime.commands.clocks import geometric_mean, has_onednn, in_turn, matrix_rates
 from throughtime.commands.peers import LAYERS, OURS, THEIRS, forward, operations, pair, training
 
 PASSES = ("training", "inference")
@@ -214,6 +214,8 @@ def main():
     parser.add_argument("--busy", action="store_true", help="beside a process that spins")
     record.add_options(parser)
     given = parser.parse_args()
+    if "bfloat16" in given.dtypes and not has_onednn(torch.bfloat16):
+        parser.error("--dtypes bfloat16: torch.nn's LSTM cannot compute it on this processor")
     if given.threads:
         torch.set_num_threads(given.threads)
     torch.manual_seed(0)

@@ -108,7 +108,7 @@ def matrix_rates(dtype: torch.dtype = torch.float32, *, seconds: float = 0.4) ->
         x, weight = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
         across = weight.T.contiguous()
         runs: dict[str, Run] = {"torch.mm": lambda x=x, w=across: torch.mm(x, w)}
-        if linear is not None and _has_onednn(dtype):
+        if linear is not None and has_onednn(dtype):
             runs["oneDNN"] = lambda x=x, w=weight: linear(x, w, None, "none", [], "")
         for name, times in in_turn(runs, seconds=seconds).items():
             rate = 2 * rows * inner * columns / times.best
@@ -116,7 +116,7 @@ def matrix_rates(dtype: torch.dtype = torch.float32, *, seconds: float = 0.4) ->
     return rates
 
 
-def _has_onednn(dtype: torch.dtype) -> bool:
+def has_onednn(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies this type here: bfloat16 only on processors that know it."""
     if dtype == torch.bfloat16:
         return torch.ops.mkldnn._is_mkldnn_bf16_supported()

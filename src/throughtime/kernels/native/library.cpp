@@ -52,8 +52,8 @@ int forward(int cell, long itemsize, int threads, long batch, long time, long in
     const double rows = static_cast<double>(blocks[cell]) * hidden;
     const Deal dealt = deal(threads, batch, time, rows * hidden, rows * input, reset != 0);
     const Problem problem{
-        dealt.threads, dealt.by_units, batch, time, input, hidden, at<In>(x), at<Marks>(mask), at<Marks>(reset),
-        at<In>(weight_input), at<In>(weight_hidden), at<In>(bias), at<In>(bias_hidden),
+        dealt.threads, dealt.by_units, batch, time, input, hidden, at<In>(x), at<Marks>(mask),
+        at<Marks>(reset), at<In>(weight_input), at<In>(weight_hidden), at<In>(bias), at<In>(bias_hidden),
         at<In>(hidden0), at<In>(cell0), at<In>(initial_hidden), at<In>(initial_cell),
         at<Out>(output), at<Out>(last_hidden), at<Out>(last_cell), at<Out>(gates), at<Out>(cells)};
     nb::gil_scoped_release release;

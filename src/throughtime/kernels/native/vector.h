@@ -132,15 +132,4 @@ template <class T>
         if (i < n) to[i] = v[i];
 }
 
-// The sum of a vector's numbers, in pairs.
-template <class V>
-[[gnu::always_inline]] inline number<V> sum(V v) {
-    constexpr int n = lanes<number<V>>;
-    number<V> part[n];
-    for (int i = 0; i < n; ++i) part[i] = v[i];
-    for (int half = n / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) part[i] += part[i + half];
-    return part[0];
-}
-
 }  // namespace throughtime::TT_ISA
