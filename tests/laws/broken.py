@@ -11,6 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 from tests.laws import peers
+from tests.laws.broken_attention import (
+    AttendsAcrossResets,
+    CountsPadding,
+    ForgetsPosition,
+    LooksAhead,
+    SeesAllInTraining,
+)
 from throughtime.layers import GRU, LSTM, Bidirectional, Dropout, LSTMState, Norm, Window
 from throughtime.state import detach, map_tensors
 
@@ -355,4 +362,15 @@ BROKEN = [
     Broken(HoldsLambda, ("round_trips",), missed_by=("padding", "rows", "form")),
     Broken(lambda: BackwardSeesPadding(GRU(3, 4)), ("padding", "resets"), missed_by=("causal",)),
     Broken(lambda: Bystander(GRU(3, 4)), ("causal",), missed_by=("padding", "gradients")),
+    Broken(lambda: LooksAhead(4, 2, horizon=30), ("causal", "chunkable"), missed_by=("form",)),
+    Broken(CountsPadding, ("padding",), missed_by=("gradients", "causal", "rows")),
+    Broken(ForgetsPosition, ("chunkable",), missed_by=("causal", "gradients")),
+    Broken(lambda: SeesAllInTraining(4, 2, horizon=3), ("chunkable",), missed_by=("padding",)),
+    Broken(
+        lambda: SeesAllInTraining(4, 2, horizon=3),
+        ("causal",),
+        {"receptive_field": 4},
+        missed_by=("gradients",),
+    ),
+    Broken(lambda: AttendsAcrossResets(4, 2), ("resets",), missed_by=("padding", "gradients")),
 ]

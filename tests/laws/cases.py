@@ -13,14 +13,24 @@ from throughtime.layers import (
     LSTM,
     RNN,
     Bidirectional,
+    CrossAttention,
+    Decoder,
     Dropout,
     Embedding,
+    Encoder,
+    FeedForward,
     Linear,
     Norm,
+    PatchEmbedding,
+    Position,
     Residual,
+    SelfAttention,
     Stack,
+    TransformerBlock,
     Window,
 )
+from throughtime.layers.position import POSITIONS
+from throughtime.state import map_tensors
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,31 @@ class Case:
 
 def ids(batch, time):
     return torch.randint(9, (batch, time))
+
+
+class WithMemory(CrossAttention):
+    """Cross-attention whose initial state has a memory, so that there is something to look at."""
+
+    def __init__(self, size, heads, **options):
+        super().__init__(size, heads, **options)
+        self.memory = nn.Parameter(torch.randn(5, self.memory_size))
+        self.register_buffer("real", torch.tensor([True, False, True, True, True]))
+
+    def initial_state(self, batch_size, *, device=None, dtype=None):
+        memory = self.memory.expand(batch_size, -1, -1)
+        state = self.remember(memory, self.real.expand(batch_size, -1))  # pyright: ignore
+        return map_tensors(
+            lambda part: part.to(device, dtype if part.is_floating_point() else None), state
+        )
+
+
+def decoder_with_memory(**options):
+    """A decoder in whose blocks the memory is there from the start."""
+    decoder = Decoder(4, 2, 1, memory_size=3, horizon=3, **options)
+    for block in decoder.layers:
+        if isinstance(block, TransformerBlock):
+            block.cross_attention = WithMemory(4, 2, memory_size=3)
+    return decoder
 
 
 CASES = [
@@ -81,5 +116,79 @@ CASES = [
     Case(
         "stack-of-bidirectional",
         lambda: Stack(Bidirectional(GRU(3, 2)), Dropout(0.1), LSTM(4, 3)),
+    ),
+    Case("patches", lambda: PatchEmbedding(3, 2, 4), {"receptive_field": 3}),
+    Case("position-sinusoidal", lambda: Position(4), {"memory": False}),
+    Case("position-learned", lambda: Position(3, "learned", length=7), {"memory": False}),
+    *(
+        Case(
+            f"self-attention-{position}",
+            lambda position=position: SelfAttention(4, 2, horizon=5, position=position),
+            {"receptive_field": 6, "peer": peers.attention_step_by_step},
+        )
+        for position in POSITIONS
+    ),
+    Case(
+        "self-attention-shared-heads",
+        lambda: SelfAttention(8, 4, horizon=30, position="rotary", kv_heads=2, bias=False),
+        {"peer": peers.attention_step_by_step},
+    ),
+    Case(
+        "self-attention-one-head-one-step",
+        lambda: SelfAttention(3, 1, horizon=1),
+        {"receptive_field": 2, "peer": peers.attention_step_by_step},
+    ),
+    Case(
+        "self-attention-all-around",
+        lambda: SelfAttention(4, 2, causal=False),
+        {"peer": peers.torch_multihead},
+    ),
+    Case(
+        "self-attention-all-around-alibi",
+        lambda: SelfAttention(4, 2, causal=False, position="alibi"),
+    ),
+    Case("cross-attention", lambda: WithMemory(4, 2), {"peer": peers.torch_cross, "memory": False}),
+    Case(
+        "cross-attention-shared-heads",
+        lambda: WithMemory(8, 4, memory_size=3, kv_heads=2),
+        {"memory": False},
+    ),
+    Case("feed-forward-gelu", lambda: FeedForward(4)),
+    Case("feed-forward-relu", lambda: FeedForward(3, 5, activation="relu")),
+    Case("feed-forward-swiglu", lambda: FeedForward(4, activation="swiglu")),
+    Case(
+        "block-norm-first",
+        lambda: TransformerBlock(4, 2, horizon=4, position="rotary", dropout=0.1),
+        {"receptive_field": 5},
+    ),
+    Case(
+        "block-norm-after",
+        lambda: TransformerBlock(
+            4, 2, horizon=4, position="alibi", norm="rms", norm_first=False, activation="swiglu"
+        ),
+        {"receptive_field": 5},
+    ),
+    Case(
+        "block-all-around-norm-first",
+        lambda: TransformerBlock(4, 2, causal=False),
+        {"peer": peers.torch_encoder_layer},
+    ),
+    Case(
+        "block-all-around-norm-after",
+        lambda: TransformerBlock(4, 2, causal=False, norm_first=False, activation="relu"),
+        {"peer": peers.torch_encoder_layer},
+    ),
+    Case("encoder", lambda: Encoder(4, 2, 2, dropout=0.1)),
+    Case("decoder", lambda: Decoder(4, 2, 2, horizon=3), {"receptive_field": 7}),
+    Case("decoder-rotary", lambda: Decoder(4, 2, 1, horizon=30, position="rotary", norm="rms")),
+    Case("decoder-with-memory", decoder_with_memory, {"receptive_field": 4}),
+    Case(
+        "stack-of-recurrence-and-attention",
+        lambda: Stack(
+            LSTM(3, 4),
+            TransformerBlock(4, 2, horizon=4, position="rotary"),
+            Residual(SelfAttention(4, 1, horizon=2)),
+            GRU(4, 3),
+        ),
     ),
 ]

@@ -1,8 +1,20 @@
 """The same layers by other means, on the layer's own weights, so that gradients can be compared."""
 
+from typing import Any
+
 import torch
 
-from throughtime.layers import GRU, LSTM, RNN, GRUState, LSTMState, RNNState
+from throughtime.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUState,
+    LSTMState,
+    RNNState,
+    SelfAttentionState,
+)
+
+functional: Any = torch.nn.functional
 
 
 def weights(layer):
@@ -81,3 +93,121 @@ def shifted_window(layer, x, state):
     time = x.shape[1]
     shifts = [line[:, back : back + time] for back in range(layer.size)]
     return torch.cat(shifts, dim=-1), type(state)(line[:, time:])
+
+
+def attention_step_by_step(layer, x, state):
+    """One query at a time over lists that grow; rotations as products of complex numbers."""
+    rows = []
+    for row in range(x.shape[0]):
+        old = int(state.real[row].sum())
+        keys = [state.keys[row, :, -back] for back in range(old, 0, -1)]
+        values = [state.values[row, :, -back] for back in range(old, 0, -1)]
+        outputs = []
+        for t in range(x.shape[1]):
+            at = int(state.seen[row]) + t
+            q, k, v = _project(layer, _placed(layer, x[row, t], at))
+            if layer.position == "rotary":
+                q, k = _turned(q, at), _turned(k, at)
+            keys, values = [*keys, k][-layer.horizon - 1 :], [*values, v][-layer.horizon - 1 :]
+            heads = []
+            for head in range(layer.heads):
+                shared = head * layer.kv_heads // layer.heads
+                scores = torch.stack([q[head] @ key[shared] for key in keys])
+                scores = scores / layer.head_size**0.5
+                if layer.position == "alibi":
+                    ago = torch.arange(len(keys) - 1, -1, -1)
+                    scores = scores - ago * 2.0 ** (-8 * (head + 1) / layer.heads)
+                shares = scores.exp() / scores.exp().sum()
+                heads.append(
+                    sum(s * value[shared] for s, value in zip(shares, values, strict=True))
+                )
+            y = layer.weight_output @ torch.cat(heads)
+            outputs.append(y if layer.bias_output is None else y + layer.bias_output)
+        rows.append((torch.stack(outputs), keys[-layer.horizon :], values[-layer.horizon :]))
+    missing = [layer.horizon - len(keys) for _, keys, _ in rows]
+
+    def joined(which):
+        parts = []
+        for row, less in zip(rows, missing, strict=True):
+            there = torch.stack(row[which], dim=1)
+            # Places without a step move along, and what is in them with it.
+            places = slice(x.shape[1], x.shape[1] + less)
+            last = (state.keys, state.values)[which - 1][len(parts), :, places]
+            parts.append(torch.cat([last, there], dim=1))
+        return torch.stack(parts)
+
+    count = state.seen + x.shape[1]
+    real = torch.arange(layer.horizon) >= torch.tensor(missing)[:, None]
+    output = torch.stack([output for output, _, _ in rows])
+    return output, SelfAttentionState(joined(1), joined(2), real, count)
+
+
+def _project(layer, x):
+    y = layer.weight_input @ x
+    y = y if layer.bias_input is None else y + layer.bias_input
+    return [part.view(-1, layer.head_size) for part in y.split(layer.blocks)]
+
+
+def _placed(layer, x, at):
+    if layer.position == "learned":
+        return x + layer.encoding.weight[at % layer.encoding.length]
+    if layer.position == "sinusoidal":
+        turns = [at / 10000 ** (2 * (i // 2) / len(x)) for i in range(len(x))]
+        angles = torch.tensor(turns, dtype=x.dtype)
+        return x + torch.where(torch.arange(len(x)) % 2 == 0, angles.sin(), angles.cos())
+    return x
+
+
+def _turned(x, at):
+    half = x.shape[-1] // 2
+    speeds = 10000.0 ** (-torch.arange(half, dtype=x.dtype) / half)
+    turned = torch.complex(x[:, :half], x[:, half:]) * torch.exp(1j * at * speeds)
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
+def torch_multihead(layer, x, state):
+    output, _ = functional.multi_head_attention_forward(
+        *[x.transpose(0, 1)] * 3, layer.input_size, layer.heads, layer.weight_input,
+        layer.bias_input, None, None, False, 0.0, layer.weight_output, layer.bias_output,
+    )  # fmt: skip
+    return output.transpose(0, 1), ()
+
+
+def torch_cross(layer, x, state):
+    q = functional.linear(x, layer.weight_query, layer.bias_query)
+    eye = torch.eye(layer.input_size, dtype=x.dtype)
+    zeros = torch.zeros(3 * layer.input_size, dtype=x.dtype)
+    output, _ = functional.multi_head_attention_forward(
+        *[q.transpose(0, 1)] * 3, layer.input_size, layer.heads, None, zeros, None, None, False,
+        0.0, layer.weight_output, layer.bias_output, key_padding_mask=~state.real,
+        use_separate_proj_weight=True, q_proj_weight=eye, k_proj_weight=eye, v_proj_weight=eye,
+        static_k=state.keys.flatten(0, 1), static_v=state.values.flatten(0, 1),
+    )  # fmt: skip
+    return output.transpose(0, 1), state
+
+
+def torch_encoder_layer(layer, x, state):
+    theirs = torch.nn.TransformerEncoderLayer(
+        layer.input_size, layer.attention.heads, layer.feed_forward.hidden_size, 0.0,
+        layer.feed_forward.activation, batch_first=True, norm_first=layer.norm_first,
+        dtype=x.dtype,
+    )  # fmt: skip
+    parts = {
+        "self_attn.in_proj_": layer.attention.weight_input,
+        "self_attn.out_proj.": layer.attention.weight_output,
+        "linear1.": layer.feed_forward.weight_input,
+        "linear2.": layer.feed_forward.weight_output,
+        "norm1.": layer.attention_norm.weight,
+        "norm2.": layer.feed_forward_norm.weight,
+    }
+    shifts = {
+        "self_attn.in_proj_": layer.attention.bias_input,
+        "self_attn.out_proj.": layer.attention.bias_output,
+        "linear1.": layer.feed_forward.bias_input,
+        "linear2.": layer.feed_forward.bias_output,
+        "norm1.": layer.attention_norm.bias,
+        "norm2.": layer.feed_forward_norm.bias,
+    }
+    weights = {name + "weight": weight for name, weight in parts.items()}
+    weights |= {name + "bias": bias for name, bias in shifts.items()}
+    return torch.func.functional_call(theirs, weights, (x,)), ()

@@ -11,7 +11,7 @@ from tests.laws.cases import CASES, Case
 from throughtime import kernels
 from throughtime.kernels import native
 from throughtime.kernels.compiled import refuses
-from throughtime.layers.base import Recurrent
+from throughtime.layers import CrossAttention, Recurrent, SelfAttention
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ class Trial:
 
 
 def implementations(case: Case) -> list[str | None]:
-    if not any(isinstance(part, Recurrent) for part in case.make().modules()):
-        return [None]
-    return ["reference"] if native.library is None else ["reference", "cpu"]
+    parts = list(case.make().modules())
+    names: list[str | None] = []
+    if any(isinstance(part, Recurrent) for part in parts) and native.library is not None:
+        names.append("cpu")
+    if any(isinstance(part, SelfAttention | CrossAttention) for part in parts):
+        names.append("fused")
+    recurs = any(isinstance(part, Recurrent) for part in parts)
+    return ["reference", *names] if names or recurs else [None]
 
 
 TRIALS = [Trial(case, name) for case in CASES for name in implementations(case)]

@@ -26,8 +26,11 @@ from throughtime.training.fitting import fit
 def compare(
     source: options.Source,
     models: Annotated[
-        str, typer.Option(help="Any of window, rnn, lstm, gru.", rich_help_panel=options.MODEL)
-    ] = "window,rnn,lstm,gru",
+        str,
+        typer.Option(
+            help="Any of window, rnn, lstm, gru, transformer.", rich_help_panel=options.MODEL
+        ),
+    ] = "window,rnn,lstm,gru,transformer",
     task: options.Task = None,
     target: options.Target = None,
     horizon: options.Horizon = 24,

@@ -5,10 +5,11 @@ length or the content of the data. [`use`][throughtime.kernels.use] forces one a
 [`active`][throughtime.kernels.active] says which runs and why.
 """
 
+from throughtime.kernels.attention import attention
 from throughtime.kernels.gru import gru
 from throughtime.kernels.lstm import lstm
 from throughtime.kernels.registry import Choice, active, use
 from throughtime.kernels.rnn import rnn
 from throughtime.kernels.single import single_step
 
-__all__ = ["Choice", "active", "gru", "lstm", "rnn", "single_step", "use"]
+__all__ = ["Choice", "active", "attention", "gru", "lstm", "rnn", "single_step", "use"]

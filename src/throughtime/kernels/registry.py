@@ -107,7 +107,7 @@ def active(
 
     Examples:
         >>> sorted(active())
-        ['gru', 'lstm', 'rnn']
+        ['attention', 'gru', 'lstm', 'rnn']
     """
     device = torch.device(device)
     report = {}

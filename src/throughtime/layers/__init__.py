@@ -1,11 +1,22 @@
 """Layers: `output, state = layer(x, state, mask, reset)`, always."""
 
+from throughtime.layers.attention import SelfAttention, SelfAttentionState, scaled_dot_product
 from throughtime.layers.base import Layer, Recurrent, Stateless
+from throughtime.layers.cross_attention import CrossAttention, MemoryState
 from throughtime.layers.gru import GRU, GRUState
 from throughtime.layers.lstm import LSTM, LSTMState
+from throughtime.layers.patches import PatchEmbedding
+from throughtime.layers.position import Position, PositionState
 from throughtime.layers.rnn import RNN, RNNState
 from throughtime.layers.stack import Bidirectional, Residual, Stack
 from throughtime.layers.stateless import Dropout, Embedding, Linear, Norm
+from throughtime.layers.transformer import (
+    BlockState,
+    Decoder,
+    Encoder,
+    FeedForward,
+    TransformerBlock,
+)
 from throughtime.layers.window import Window, WindowState
 
 __all__ = [
@@ -13,18 +24,31 @@ __all__ = [
     "LSTM",
     "RNN",
     "Bidirectional",
+    "BlockState",
+    "CrossAttention",
+    "Decoder",
     "Dropout",
     "Embedding",
+    "Encoder",
+    "FeedForward",
     "GRUState",
     "LSTMState",
     "Layer",
     "Linear",
+    "MemoryState",
     "Norm",
+    "PatchEmbedding",
+    "Position",
+    "PositionState",
     "RNNState",
     "Recurrent",
     "Residual",
+    "SelfAttention",
+    "SelfAttentionState",
     "Stack",
     "Stateless",
+    "TransformerBlock",
     "Window",
     "WindowState",
+    "scaled_dot_product",
 ]

@@ -15,18 +15,21 @@ class Layer(nn.Module):
     """The contract: `output, state = layer(x, state, mask, reset)`.
 
     Subclasses implement `initial_state` and `run`; the checks and the meaning of `None` are
-    settled here, once.
+    settled here, once. `None` reaches `run` where `knows_none` says so: a layer that costs less
+    when nothing came before, or one that hands its state down to such layers.
 
     Attributes:
         input_size: features per step of `x`; None where `x` holds token ids or any number will do.
         output_size: features per step of the output; None where it is that of the input.
         causal: whether an output depends on its own step and earlier ones only. A layer that is
             not causal sees the whole input at once, has no state and refuses one.
+        knows_none: whether `run` takes None for the initial state.
     """
 
     input_size: int | None
     output_size: int | None
     causal: bool = True
+    knows_none: ClassVar[bool] = False
 
     def initial_state(
         self,
@@ -51,7 +54,7 @@ class Layer(nn.Module):
         mask: Bool[Tensor, "batch time"] | None,
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Tensor, State]:
-        """Compute; called with checked arguments and a state that is never None."""
+        """Compute; called with checked arguments, and a state that is None only if `knows_none`."""
         raise NotImplementedError
 
     def forward(
@@ -78,7 +81,7 @@ class Layer(nn.Module):
             InputError: one line that names the argument, what was expected and what came.
         """
         self.check(x, state, mask, reset)
-        if state is None:
+        if state is None and not self.knows_none:
             state = self.initial_state(x.shape[0])
         return self.run(x, state, mask, reset)
 

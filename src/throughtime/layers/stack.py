@@ -37,6 +37,8 @@ class Stack(Layer):
         (torch.Size([2, 7, 4]), torch.Size([2, 5]), torch.Size([2, 4]))
     """
 
+    knows_none = True
+
     def __init__(self, *layers: Layer) -> None:
         super().__init__()
         if not layers:
@@ -88,7 +90,7 @@ class Stack(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Tensor, State]:
         """From the bottom to the top."""
-        states = state if self.causal else (None,) * len(self.layers)
+        states = state if self.causal and state is not None else (None,) * len(self.layers)
         after = []
         for layer, before in zip(self.layers, states, strict=True):
             x, now = layer(x, before, mask, reset)
@@ -117,6 +119,8 @@ class Residual(Layer):
     References:
         He et al. 2016, "Deep residual learning for image recognition".
     """
+
+    knows_none = True
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()

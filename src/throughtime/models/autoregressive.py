@@ -123,8 +123,8 @@ class Autoregressive(Layer):
         """What the head reads, `[batch, time, width]` and a context; and the state after it."""
         self.check(x, state, mask, reset)
         self.check_covariates(x, covariates)
-        if state is None:
-            state = self.initial_state(x.shape[0])
+        if state is None:  # the body is told so: attention costs less when nothing came before
+            state = AutoregressiveState(self.inputs.initial_state(x.shape[0]), None)
         features, context, scale = self.inputs(x, state.scale, mask, reset, covariates)
         hidden, body = self.body(features, state.body, mask, reset)
         return hidden, context, AutoregressiveState(scale, body)

@@ -9,7 +9,20 @@ import torch
 from torch import nn
 
 from throughtime.errors import InputError
-from throughtime.layers import GRU, LSTM, RNN, Dropout, Layer, Linear, Stack, Window
+from throughtime.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Decoder,
+    Dropout,
+    Layer,
+    Linear,
+    PatchEmbedding,
+    Stack,
+    Window,
+)
+from throughtime.layers.position import POSITIONS
+from throughtime.layers.transformer import FEED_FORWARDS
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.heads import (
     LEVELS,
@@ -23,10 +36,10 @@ from throughtime.models.heads import (
 from throughtime.models.inputs import Inputs, NumberInputs, TokenInputs
 from throughtime.models.scaling import KINDS as SCALINGS
 
-FORMAT = 1
+FORMAT = 2
 """The version of the written form; it grows when an older throughtime could not read it."""
 
-NEURAL = ("window", "rnn", "lstm", "gru")
+NEURAL = ("window", "rnn", "lstm", "gru", "transformer")
 """Trained by gradient; their width can be solved for."""
 
 BASELINES = ("last", "seasonal", "linear", "ngram")
@@ -44,7 +57,8 @@ class ModelConfig:
     """
 
     kind: str = "lstm"
-    """window, rnn, lstm or gru, trained by gradient; last, seasonal, linear or ngram, baselines."""
+    """window, rnn, lstm, gru or transformer, trained by gradient; last, seasonal, linear or ngram,
+    baselines."""
 
     tokens: int = 0
     """Size of the vocabulary; 0 for a model of numbers."""
@@ -62,7 +76,8 @@ class ModelConfig:
     """Layers on top of each other; the window model has one more, for its first only reads."""
 
     dropout: float = 0.0
-    """Between the layers and before the head, never inside a recurrence; in [0, 1)."""
+    """Between the layers and before the head, never inside a recurrence; for the transformer of
+    its input and of what each block adds; in [0, 1)."""
 
     activation: str = "tanh"
     """Of the rnn: tanh or relu."""
@@ -72,6 +87,31 @@ class ModelConfig:
 
     learn_initial_state: bool = False
     """Make the state before the first step a parameter."""
+
+    heads: int = 4
+    """Of the transformer: heads of attention; the width is a multiple of twice as many."""
+
+    kv_heads: int = 0
+    """Of the transformer: heads of keys and values, each shared by several heads of queries; 0: as
+    many as `heads`."""
+
+    horizon: int = 64
+    """Of the transformer: steps that each layer sees before its own."""
+
+    position: str = "rotary"
+    """Of the transformer: rotary, alibi, sinusoidal, learned or none."""
+
+    norm: str = "layer"
+    """Of the transformer: layer or rms."""
+
+    norm_first: bool = True
+    """Of the transformer: norms inside the sums, or after them as first published."""
+
+    feed_forward: str = "gelu"
+    """Of the transformer: gelu, relu or swiglu."""
+
+    patch: int = 1
+    """Of the transformer, for numbers: steps that are read as one vector."""
 
     window: int = 24
     """Steps that the window model sees."""
@@ -121,10 +161,20 @@ class ModelConfig:
         self._one_of("head", HEADS)
         self._one_of("scaling", SCALINGS)
         self._one_of("activation", ("tanh", "relu"))
-        for name in ("targets", "width", "layers", "window", "season", "lags", "order"):
+        self._one_of("position", POSITIONS)
+        self._one_of("norm", ("layer", "rms"))
+        self._one_of("feed_forward", FEED_FORWARDS)
+        counts = ("targets", "width", "layers", "heads", "horizon", "patch", "window", "season")
+        for name in (*counts, "lags", "order"):
             self._at_least(name, 1)
-        for name in ("tokens", "covariates"):
+        for name in ("tokens", "covariates", "kv_heads"):
             self._at_least(name, 0)
+        if self.kind == "transformer" and self.width % (2 * self.heads):
+            raise InputError(
+                f"width is {self.width}, expected a multiple of {2 * self.heads}, twice the heads"
+            )
+        if self.kv_heads and self.heads % self.kv_heads:
+            raise InputError(f"kv_heads is {self.kv_heads}, expected a divisor of {self.heads}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout}, expected a probability in [0, 1)")
         if not 0 <= self.level < float("inf"):
@@ -202,8 +252,10 @@ def build(config: ModelConfig) -> Autoregressive:
 
 def _inputs(config: ModelConfig) -> Inputs:
     if config.tokens:
-        # More features than tokens would tell nothing more, and cost a product in every step.
-        features = config.width if config.tied else min(config.width, config.tokens)
+        # More features than tokens would tell nothing more, and cost a product in every step; to a
+        # transformer they are added as they are.
+        whole = config.tied or config.kind == "transformer"
+        features = config.width if whole else min(config.width, config.tokens)
         return TokenInputs(config.tokens, features, tied=config.tied)
     return NumberInputs(
         config.targets,
@@ -215,6 +267,8 @@ def _inputs(config: ModelConfig) -> Inputs:
 
 def _body(config: ModelConfig, features: int) -> Layer:
     """Layers with dropout between them and after the last (Zaremba et al. 2014)."""
+    if config.kind == "transformer":
+        return _transformer(config, features)
     layers: list[Layer] = []
     if config.kind == "window":
         layers.append(Window(config.window, features))
@@ -225,6 +279,27 @@ def _body(config: ModelConfig, features: int) -> Layer:
         if config.dropout:
             layers.append(Dropout(config.dropout))
     return Stack(*layers)
+
+
+def _transformer(config: ModelConfig, features: int) -> Layer:
+    """A decoder without a memory; series come in as patches."""
+    decoder = Decoder(
+        config.width,
+        config.heads,
+        config.layers,
+        position=config.position,
+        horizon=config.horizon,
+        kv_heads=config.kv_heads or None,
+        norm=config.norm,
+        norm_first=config.norm_first,
+        activation=config.feed_forward,
+        dropout=config.dropout,
+    )
+    return (
+        decoder
+        if config.tokens
+        else Stack(PatchEmbedding(config.patch, features, config.width), decoder)
+    )
 
 
 def _layer(config: ModelConfig, features: int) -> Layer:
@@ -287,17 +362,19 @@ def fit_width(config: ModelConfig, target: int) -> ModelConfig:
     `count(fit_width(config, target))`.
 
     Errors:
-        InputError: even a width of 1 has more parameters.
+        InputError: even the least width has more parameters.
     """
     if config.kind in BASELINES:
         return config
 
-    def at(width: int) -> ModelConfig:
-        return dataclasses.replace(config, width=width)
+    unit = 2 * config.heads if config.kind == "transformer" else 1
+
+    def at(units: int) -> ModelConfig:
+        return dataclasses.replace(config, width=units * unit)
 
     if count(at(1)) > target:
         raise InputError(
-            f"parameters: {target} are too few, a {config.kind} of width 1 has {count(at(1))}"
+            f"parameters: {target} are too few, a {config.kind} of width {unit} has {count(at(1))}"
         )
     low, high = 1, 2
     while count(at(high)) <= target:

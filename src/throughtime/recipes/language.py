@@ -36,6 +36,7 @@ def language(
             "kind": kind,
             "tokens": len(task.vocabulary),
             "window": 4 if words else 8,
+            "horizon": 64,
             "order": 4 if words else 8,
             **(model or {}),
         }

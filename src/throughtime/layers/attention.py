@@ -1,0 +1,345 @@
+"""Self-attention: each step looks at the steps before it."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.functional import linear, pad
+
+from throughtime import kernels
+from throughtime.errors import InputError
+from throughtime.kernels.attention.reference import attention as scaled_dot_product
+from throughtime.layers.base import Layer, check_size
+from throughtime.layers.position import (
+    POSITIONS,
+    RELATIVE,
+    Position,
+    Steps,
+    check_position,
+    count_steps,
+    rotate,
+    slopes,
+)
+from throughtime.shapes import Bool, Float, Int, Tensor
+from throughtime.state import State, register
+
+__all__ = ["SelfAttention", "SelfAttentionState", "scaled_dot_product"]
+
+
+@register
+class SelfAttentionState(NamedTuple):
+    """What causal self-attention remembers: a fixed window on the past.
+
+    Attributes:
+        keys: `[batch, kv_heads, horizon, head_size]`, of the last real steps, the oldest first;
+            zeros where there were none.
+        values: likewise.
+        real: `[batch, horizon]`, True where there is a step.
+        seen: `[batch]`, real steps of the sequence so far; whole numbers.
+    """
+
+    keys: Float[Tensor, "batch kv_heads horizon head"]
+    values: Float[Tensor, "batch kv_heads horizon head"]
+    real: Bool[Tensor, "batch horizon"]
+    seen: Int[Tensor, " batch"]
+
+
+class SelfAttention(Layer):
+    r"""Each step looks at the steps before it and takes a mean of what it finds.
+
+    Three matrices make a query, a key and a value of each step; a query is compared with the keys
+    by their inner product, and the softmax of that weighs the values. This happens in several heads
+    at once, whose answers are put side by side and mixed by a last matrix:
+
+    $$Q, K, V = X W_Q, X W_K, X W_V$$
+    $$\mathrm{head} = \operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{d_k}}\right) V, \qquad
+    Y = [\mathrm{head}_1, \ldots, \mathrm{head}_H] W_O$$
+
+    Causal attention sees its own step and up to `horizon` real steps before it, in training as in
+    streaming: its memory has a fixed form, and a sequence may be of any length.
+
+    Args:
+        size: features per step, in and out.
+        heads: H; `size` is a multiple of it, $d_k$ is `size / heads`.
+        horizon: real steps that a step sees before itself; for causal attention.
+        position: how the order of steps is told: `none`; `rotary` or `alibi`, which act on the
+            scores; `sinusoidal` or `learned`, added to what comes in.
+        kv_heads: heads of keys and values, each shared by `heads / kv_heads` heads of queries; None
+            is as many as `heads`.
+        causal: False lets every step see the whole input; there is no state then.
+        bias: whether the matrices have shifts.
+        length: learned positions, after which they begin again; None: twice the horizon.
+
+    Attributes:
+        weight_input: $W_Q$, $W_K$, $W_V$ from the top, `[(heads + 2 kv_heads) * d_k, size]`; Glorot
+            uniform per block.
+        bias_input: `[(heads + 2 kv_heads) * d_k]`; zeros, or None.
+        weight_output: $W_O$, `[size, size]`; Glorot uniform.
+        bias_output: `[size]`; zeros, or None.
+        encoding: the layer of positions that are added, or None.
+
+    Shapes:
+        - `x`: `[batch, time, size]`; time is counted in steps.
+        - `state`: `SelfAttentionState`; `None` means that nothing came before. `()` unless causal.
+        - `mask`, `reset`: `[batch, time]`, see [`Layer`][throughtime.layers.Layer]. Padded steps
+          are neither seen nor counted.
+        - `output`: `[batch, time, size]`.
+
+    Laws:
+        - Causal, with a receptive field of `horizon + 1` real steps.
+        - Chunkable: any split of time gives the same outputs, state and gradients.
+        - Padding-invariant: what stands in a padded step changes nothing.
+
+    Gradients flow through the keys and values of the state; `detach(state)` cuts them.
+
+    Errors:
+        InputError: sizes that do not divide, or a position nobody knows.
+
+    Examples:
+        >>> layer = SelfAttention(8, heads=2, horizon=16, position="rotary")
+        >>> x = torch.randn(3, 7, 8)
+        >>> output, state = layer(x)
+        >>> first, state = layer(x[:, :4])
+        >>> rest, state = layer(x[:, 4:], state)
+        >>> torch.allclose(torch.cat([first, rest], dim=1), output, atol=1e-6)
+        True
+
+    References:
+        Vaswani et al. 2017, "Attention is all you need"; shared heads: Ainslie et al. 2023, "GQA:
+        training generalized multi-query Transformer models from multi-head checkpoints"; memory
+        across calls: Dai et al. 2019, "Transformer-XL".
+    """
+
+    knows_none = True
+
+    def __init__(
+        self,
+        size: int,
+        heads: int,
+        *,
+        horizon: int = 256,
+        position: str = "none",
+        kv_heads: int | None = None,
+        causal: bool = True,
+        bias: bool = True,
+        length: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_size("SelfAttention", "horizon", horizon)
+        self.kv_heads, self.head_size = check_heads("SelfAttention", size, heads, kv_heads)
+        check_position(
+            "SelfAttention", position, self.head_size if position == "rotary" else size, POSITIONS
+        )
+        self.input_size = self.output_size = size
+        self.heads = heads
+        self.horizon = horizon
+        self.position = position
+        self.causal = causal
+        added = position not in ("none", *RELATIVE)
+        self.encoding = Position(size, position, length=length or 2 * horizon) if added else None
+        self.blocks = (size, self.kv_heads * self.head_size, self.kv_heads * self.head_size)
+        self.weight_input = nn.Parameter(torch.empty(sum(self.blocks), size))
+        self.weight_output = nn.Parameter(torch.empty(size, size))
+        self.bias_input = nn.Parameter(torch.empty(sum(self.blocks))) if bias else None
+        self.bias_output = nn.Parameter(torch.empty(size)) if bias else None
+        slope = torch.tensor(slopes(heads)) if position == "alibi" else None
+        self.register_buffer("slopes", slope, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot per block, zero shifts."""
+        draw_blocks(self.weight_input, self.blocks, self.bias_input)
+        draw_blocks(self.weight_output, (self.weight_output.shape[0],), self.bias_output)
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Any:
+        """Nothing seen."""
+        if not self.causal:
+            return ()
+        like = self.weight_input
+        device = like.device if device is None else device
+        shape = (batch_size, self.kv_heads, self.horizon, self.head_size)
+        return SelfAttentionState(
+            like.new_zeros(shape, device=device, dtype=dtype),
+            like.new_zeros(shape, device=device, dtype=dtype),
+            torch.zeros(batch_size, self.horizon, dtype=torch.bool, device=device),
+            torch.zeros(batch_size, dtype=torch.long, device=device),
+        )
+
+    def run(
+        self,
+        x: Float[Tensor, "batch time size"],
+        state: Any,
+        mask: Bool[Tensor, "batch time"] | None,
+        reset: Bool[Tensor, "batch time"] | None,
+    ) -> tuple[Float[Tensor, "batch time size"], State]:
+        """Queries, keys and values; look; mix."""
+        if mask is not None:
+            x = torch.where(mask.unsqueeze(-1), x, 0)
+        past = state or None
+        steps = count_steps(x, None if past is None else past.seen, mask, reset)
+        if self.encoding is not None:
+            x = x + self.encoding.encode(steps.place, x.dtype)
+        q, k, v = (
+            part.unflatten(-1, (-1, self.head_size)).transpose(1, 2)  # (B, H, T, D)
+            for part in linear(x, self.weight_input, self.bias_input).split(self.blocks, dim=-1)
+        )
+        if self.position == "rotary":
+            q, k = rotate(q, steps.place), rotate(k, steps.place)
+        after: State = ()
+        if self.causal:
+            line = _line(past, k, v, steps, mask)
+            head = self._look_back(q, line, steps, mask)
+            after = _remember(line, steps, mask, reset, self.horizon, x.dtype)
+        else:
+            head = self._look_around(q, k, v, steps, mask)
+        output = linear(head.transpose(1, 2).flatten(2), self.weight_output, self.bias_output)
+        if mask is not None:
+            output = torch.where(mask.unsqueeze(-1), output, 0)
+        return output, after
+
+    def _look_back(
+        self, q: Tensor, line: "_Line", steps: Steps, mask: Tensor | None
+    ) -> Float[Tensor, "batch heads time head"]:
+        """Attend to the real steps of the same sequence up to `horizon` before."""
+        time, reach = q.shape[2], line.keys.shape[2]
+        if line.real is None and reach == time <= self.horizon + 1 and self.slopes is None:
+            return kernels.attention(q, line.keys, line.values, causal=True)
+        distance = (steps.place.unsqueeze(2) - line.place.unsqueeze(1)).unsqueeze(1)
+        allowed = (distance >= 0) & (distance <= self.horizon)  # (B, 1, T, S)
+        if line.real is not None:
+            allowed = allowed & line.real[:, None, None]
+        if steps.segment is not None and line.segment is not None:
+            allowed = allowed & (steps.segment[:, None, :, None] == line.segment[:, None, None])
+        bias = self._fall(distance, q.dtype)
+        return kernels.attention(q, line.keys, line.values, allowed=allowed, bias=bias)
+
+    def _look_around(
+        self, q: Tensor, k: Tensor, v: Tensor, steps: Steps, mask: Tensor | None
+    ) -> Float[Tensor, "batch heads time head"]:
+        """Attend to all real steps of the same sequence."""
+        allowed = None if mask is None else mask[:, None, None]
+        if steps.segment is not None:
+            same = steps.segment[:, None, :, None] == steps.segment[:, None, None]
+            allowed = same if allowed is None else allowed & same
+        distance = steps.place.unsqueeze(2) - steps.place.unsqueeze(1)
+        bias = self._fall(distance.unsqueeze(1).abs(), q.dtype)
+        return kernels.attention(q, k, v, allowed=allowed, bias=bias)
+
+    def _fall(self, distance: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """By how much scores fall with distance."""
+        if self.slopes is None:
+            return None
+        return (-self.slopes[:, None, None] * distance).to(dtype)  # pyright: ignore
+
+    def extra_repr(self) -> str:
+        """Sizes, for printing."""
+        words = [f"size={self.input_size}", f"heads={self.heads}"]
+        words += [f"horizon={self.horizon}"] if self.causal else ["causal=False"]
+        words += [f"kv_heads={self.kv_heads}"] if self.kv_heads != self.heads else []
+        words += [f"position={self.position!r}"] if self.position != "none" else []
+        return ", ".join(words)
+
+
+class _Line(NamedTuple):
+    """What can be seen: the remembered steps and those of the call.
+
+    Attributes:
+        keys: `[batch, kv_heads, steps, head_size]`.
+        values: likewise.
+        place: `[rows, steps]`, which step of its sequence each is.
+        real: `[batch, steps]`; None: all are.
+        segment: `[batch, steps]`, as of `Steps`; the remembered have 0. None without resets.
+    """
+
+    keys: Tensor
+    values: Tensor
+    place: Tensor
+    real: Tensor | None
+    segment: Tensor | None
+
+
+def _line(
+    past: SelfAttentionState | None, k: Tensor, v: Tensor, steps: Steps, mask: Tensor | None
+) -> _Line:
+    if past is None:
+        return _Line(k, v, steps.place, mask, steps.segment)
+    horizon = past.real.shape[1]
+    ago = torch.arange(-horizon, 0, device=k.device)
+    new = torch.ones(k.shape[0], k.shape[2], dtype=torch.bool, device=k.device)
+    return _Line(
+        torch.cat([past.keys.to(k.dtype), k], dim=2),
+        torch.cat([past.values.to(v.dtype), v], dim=2),
+        torch.cat([past.seen.unsqueeze(1) + ago, steps.place], dim=1),
+        torch.cat([past.real, new if mask is None else mask], dim=1),
+        None if steps.segment is None else pad(steps.segment, (horizon, 0)),
+    )
+
+
+def _remember(
+    line: _Line,
+    steps: Steps,
+    mask: Tensor | None,
+    reset: Tensor | None,
+    horizon: int,
+    dtype: torch.dtype,
+) -> SelfAttentionState:
+    """The last `horizon` real steps of the sequence that goes on."""
+    keys, values = line.keys.to(dtype), line.values.to(dtype)
+    batch, _, reach, _ = keys.shape
+    if mask is None and reset is None:
+        short = max(horizon - reach, 0)
+        real = line.real
+        if real is None:
+            real = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
+        return SelfAttentionState(
+            pad(keys, (0, 0, short, 0))[:, :, -horizon:],
+            pad(values, (0, 0, short, 0))[:, :, -horizon:],
+            pad(real, (short, 0))[:, -horizon:],
+            steps.after,
+        )
+    kept = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
+    real = kept if line.real is None else line.real
+    if mask is not None:
+        kept = torch.cat([kept[:, : reach - mask.shape[1]], mask], dim=1)
+    if line.segment is not None and reset is not None:
+        kept = kept & (line.segment == reset.sum(1, keepdim=True))
+    # Each kept step's place counted from the end; what falls before the window goes to a dump. The
+    # remembered places without a step are kept too, so that they move as they do without a mask.
+    from_end = kept.flip(1).cumsum(1).flip(1)
+    slot = torch.where(kept & (from_end <= horizon), horizon - from_end, horizon)
+    wide = slot[:, None, :, None].expand_as(keys)
+    empty = keys.new_zeros(batch, keys.shape[1], horizon + 1, keys.shape[3])
+    return SelfAttentionState(
+        empty.scatter(2, wide, keys)[:, :, :-1],
+        empty.scatter(2, wide, values)[:, :, :-1],
+        real.new_zeros(batch, horizon + 1).scatter(1, slot, real)[:, :-1],
+        steps.after,
+    )
+
+
+def check_heads(layer: str, size: int, heads: int, kv_heads: int | None) -> tuple[int, int]:
+    """Heads of keys and values, and features per head; or a refusal of what does not divide."""
+    check_size(layer, "size", size)
+    check_size(layer, "heads", heads)
+    if size % heads:
+        raise InputError(f"{layer}: size is {size}, expected a multiple of heads, {heads}")
+    if kv_heads is None:
+        kv_heads = heads
+    check_size(layer, "kv_heads", kv_heads)
+    if heads % kv_heads:
+        raise InputError(f"{layer}: heads is {heads}, expected a multiple of kv_heads, {kv_heads}")
+    return kv_heads, size // heads
+
+
+def draw_blocks(weight: Tensor, blocks: tuple[int, ...], bias: Any) -> None:
+    """Glorot for each block of rows, zeros for the shifts."""
+    for block in weight.split(blocks):
+        nn.init.xavier_uniform_(block)
+    if bias is not None:
+        nn.init.zeros_(bias)
