@@ -34,7 +34,7 @@ def fit(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="window, rnn, lstm (default) or gru.", rich_help_panel=options.MODEL),
+        typer.Option(help="window, rnn, lstm (default), gru or transformer.", rich_help_panel=options.MODEL),
     ] = None,
     recipe: Annotated[
         str | None,

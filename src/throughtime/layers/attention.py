@@ -19,6 +19,7 @@ from throughtime.layers.position import (
     count_steps,
     rotate,
     slopes,
+    turn,
 )
 from throughtime.shapes import Bool, Float, Int, Tensor
 from throughtime.state import State, register
@@ -171,6 +172,23 @@ class SelfAttention(Layer):
             torch.zeros(batch_size, dtype=torch.long, device=device),
         )
 
+    def check_state(self, state: State, batch_size: int) -> None:
+        """Read the form of a good state without making one to compare it with."""
+        like = self.weight_input
+        good = (
+            isinstance(state, SelfAttentionState)
+            and self.causal
+            and state.keys.shape == (batch_size, self.kv_heads, self.horizon, self.head_size)
+            and state.values.shape == state.keys.shape
+            and state.keys.dtype == state.values.dtype == like.dtype
+            and state.keys.device == state.values.device == like.device
+            and state.real.shape == (batch_size, self.horizon)
+            and state.seen.shape == (batch_size,)
+            and (state.real.dtype, state.seen.dtype) == (torch.bool, torch.long)
+        )
+        if not good:
+            super().check_state(state, batch_size)
+
     def run(
         self,
         x: Float[Tensor, "batch time size"],
@@ -190,7 +208,8 @@ class SelfAttention(Layer):
             for part in linear(x, self.weight_input, self.bias_input).split(self.blocks, dim=-1)
         )
         if self.position == "rotary":
-            q, k = rotate(q, steps.place), rotate(k, steps.place)
+            by = turn(steps.place, self.head_size, q.dtype)
+            q, k = rotate(q, by), rotate(k, by)
         after: State = ()
         if self.causal:
             line = _line(past, k, v, steps, mask)

@@ -102,23 +102,34 @@ def sinusoidal(
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2).to(dtype)
 
 
-def rotate(
-    x: Float[Tensor, "batch heads time size"], index: Int[Tensor, "rows time"]
-) -> Float[Tensor, "batch heads time size"]:
-    r"""Turn each pair of features by an angle that grows with the position.
+Turn = tuple[Float[Tensor, "rows 1 time half"], Float[Tensor, "rows 1 time half"]]
+"""Cosines and sines of the angles that pairs of features are turned by."""
 
-    The pair $(x_i, x_{i + d/2})$ is turned by $t \cdot 10000^{-2i/d}$ radians. The inner product
-    of a query and a key turned so depends on their positions through the distance alone.
+
+def turn(place: Int[Tensor, "rows time"], size: int, dtype: torch.dtype) -> Turn:
+    r"""The angles of positions: $t \cdot 10000^{-2i/d}$ radians for pair i.
 
     Args:
-        x: queries or keys, `[batch, heads, time, size]`; size d is even.
-        index: positions t, in steps.
+        place: positions t, in steps.
+        size: d, features per head; even.
+        dtype: of what comes out.
+    """
+    angles = (place.unsqueeze(-1) * frequencies(size, place.device)).unsqueeze(1)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(
+    x: Float[Tensor, "batch heads time size"], by: Turn
+) -> Float[Tensor, "batch heads time size"]:
+    """Turn the pairs of features $(x_i, x_{i + d/2})$.
+
+    The inner product of a query and a key that are turned by their positions depends on these
+    through their distance alone.
 
     References:
         Su et al. 2021, "RoFormer: enhanced transformer with rotary position embedding".
     """
-    angles = (index.unsqueeze(-1) * frequencies(x.shape[-1], x.device)).unsqueeze(1)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)  # (rows, 1, T, d / 2)
+    cos, sin = by
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 

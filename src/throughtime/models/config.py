@@ -110,6 +110,10 @@ class ModelConfig:
     feed_forward: str = "gelu"
     """Of the transformer: gelu, relu or swiglu."""
 
+    hidden: int = 0
+    """Of the transformer: features inside the feed-forward layers; 0: four times the width, or 8/3
+    for swiglu."""
+
     patch: int = 1
     """Of the transformer, for numbers: steps that are read as one vector."""
 
@@ -167,7 +171,7 @@ class ModelConfig:
         counts = ("targets", "width", "layers", "heads", "horizon", "patch", "window", "season")
         for name in (*counts, "lags", "order"):
             self._at_least(name, 1)
-        for name in ("tokens", "covariates", "kv_heads"):
+        for name in ("tokens", "covariates", "kv_heads", "hidden"):
             self._at_least(name, 0)
         if self.kind == "transformer" and self.width % (2 * self.heads):
             raise InputError(
@@ -292,6 +296,7 @@ def _transformer(config: ModelConfig, features: int) -> Layer:
         kv_heads=config.kv_heads or None,
         norm=config.norm,
         norm_first=config.norm_first,
+        hidden_size=config.hidden or None,
         activation=config.feed_forward,
         dropout=config.dropout,
     )
@@ -356,7 +361,9 @@ def parameters(model: nn.Module) -> int:
 
 
 def fit_width(config: ModelConfig, target: int) -> ModelConfig:
-    """The config whose model comes nearest to a number of parameters, by its width alone.
+    """The config whose model comes nearest to a number of parameters, by its width.
+
+    A transformer's width is a multiple of twice its heads; the rest is in `hidden`.
 
     Baselines have no width: their config comes back as it is. What was reached is
     `count(fit_width(config, target))`.
@@ -382,7 +389,20 @@ def fit_width(config: ModelConfig, target: int) -> ModelConfig:
     while high - low > 1:  # count(low) <= target < count(high)
         middle = (low + high) // 2
         low, high = (middle, high) if count(at(middle)) <= target else (low, middle)
+    if config.kind == "transformer" and not config.hidden:
+        return _fit_hidden(at(low), target)
     return min(at(low), at(high), key=lambda one: abs(count(one) - target))
+
+
+def _fit_hidden(config: ModelConfig, target: int) -> ModelConfig:
+    """Heads make widths coarse; what is left to the target goes into the feed-forward layers."""
+
+    def at(hidden: int) -> ModelConfig:
+        return dataclasses.replace(config, hidden=hidden)
+
+    usual = config.width * (8 if config.feed_forward == "swiglu" else 12) // 3
+    each = count(at(usual + 1)) - count(at(usual))
+    return at(usual + max(0, round((target - count(at(usual))) / each)))
 
 
 def count(config: ModelConfig) -> int:

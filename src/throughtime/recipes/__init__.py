@@ -2,9 +2,12 @@
 
 from throughtime.recipes.forecast import forecast
 from throughtime.recipes.language import language
-from throughtime.recipes.published import ptb_small_lstm
+from throughtime.recipes.published import ptb_small_lstm, shakespeare_transformer
 
-__all__ = ["PUBLISHED", "forecast", "language", "ptb_small_lstm"]
+__all__ = ["PUBLISHED", "forecast", "language", "ptb_small_lstm", "shakespeare_transformer"]
 
-PUBLISHED = {"ptb-small-lstm": ptb_small_lstm}
+PUBLISHED = {
+    "ptb-small-lstm": ptb_small_lstm,
+    "shakespeare-transformer": shakespeare_transformer,
+}
 """Recipes of published models by the names that commands know them by."""

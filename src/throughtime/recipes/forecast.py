@@ -25,7 +25,8 @@ def forecast(
 
     Args:
         opened: the data.
-        kind: `window`, `rnn`, `lstm`, `gru`, or a baseline: `last`, `seasonal`, `linear`.
+        kind: `window`, `rnn`, `lstm`, `gru`, `transformer`, or a baseline: `last`, `seasonal`,
+            `linear`.
         parameters: how many the model may have; None keeps the width.
         model: fields of `ModelConfig` to set otherwise.
         training: fields of `TrainingConfig` to set otherwise.
@@ -45,6 +46,8 @@ def forecast(
             "scaling": "standard" if many else "fixed",
             "level": 3.0 * max(season, 8),
             "window": span,
+            "horizon": span,
+            "patch": max(1, min(span // 2, 12)),
             "lags": span,
             "season": max(1, min(season, longest - 1)),
             **(model or {}),
@@ -54,6 +57,7 @@ def forecast(
         made = fit_width(made, parameters)
     settings = {
         "learning_rate": 1e-3,
+        "warmup": 50 if kind == "transformer" else 0,
         "schedule": "cosine",
         "final_rate": 0.02,
         "epochs": 100,

@@ -23,7 +23,7 @@ def language(
 
     Args:
         opened: the data.
-        kind: `window`, `rnn`, `lstm`, `gru`, or the baseline `ngram`.
+        kind: `window`, `rnn`, `lstm`, `gru`, `transformer`, or the baseline `ngram`.
         parameters: how many the model may have; None keeps the width.
         model: fields of `ModelConfig` to set otherwise.
         training: fields of `TrainingConfig` to set otherwise.
@@ -43,8 +43,10 @@ def language(
     )
     if parameters is not None and "width" not in (model or {}):
         made = fit_width(made, parameters)
+    attends = kind == "transformer"
     settings = {
-        "learning_rate": 4e-3,
+        "learning_rate": 2e-3 if attends else 4e-3,
+        "warmup": 50 if attends else 0,
         "schedule": "cosine",
         "final_rate": 0.05,
         "epochs": 8,

@@ -1,0 +1,345 @@
+"""What attention owes beyond the laws."""
+
+import copy
+
+import pytest
+import torch
+from torch.func import grad, vmap
+
+from throughtime import kernels, state
+from throughtime.errors import InputError
+from throughtime.layers import (
+    LSTM,
+    CrossAttention,
+    Decoder,
+    Encoder,
+    FeedForward,
+    PatchEmbedding,
+    Position,
+    SelfAttention,
+    Stack,
+    TransformerBlock,
+    scaled_dot_product,
+)
+from throughtime.layers.position import POSITIONS, count_steps, rotate, sinusoidal, slopes, turn
+
+
+def double(layer):
+    return layer.double().eval()
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("causal", [True, False])
+def test_order_is_lost_without_a_position_and_only_then(position, causal):
+    """The last step of causal attention, and every step of the other, sees a set."""
+    layer = double(SelfAttention(8, 2, horizon=9, position=position, causal=causal))
+    x = torch.randn(2, 7, 8, dtype=torch.float64)
+    order = torch.tensor([3, 0, 5, 1, 4, 2, 6])  # the last stays
+    output, turned = layer(x)[0], layer(x[:, order])[0]
+    if not causal:
+        output = output[:, order]
+    same = torch.allclose(turned[:, -1], output[:, -1], rtol=1e-9, atol=1e-9)
+    assert same == (position == "none")
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_padding_on_either_side_or_none_is_the_same(position):
+    layer = double(Decoder(8, 2, 2, horizon=4, position=position))
+    x = torch.randn(1, 6, 8, dtype=torch.float64)
+    junk = torch.full((1, 3, 8), torch.nan, dtype=torch.float64)
+    real, padded = torch.ones(1, 6, dtype=torch.bool), torch.zeros(1, 3, dtype=torch.bool)
+    alone, after = layer(x)
+    right, after_right = layer(torch.cat([x, junk], 1), None, torch.cat([real, padded], 1))
+    left, after_left = layer(torch.cat([junk, x], 1), None, torch.cat([padded, real], 1))
+    torch.testing.assert_close(right[:, :6], alone, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(left[:, 3:], alone, rtol=1e-9, atol=1e-9)
+    for other in (after_right, after_left):
+        for one, two in zip(state.tensors(after), state.tensors(other), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("position", "steps"),
+    [
+        *((position, 120) for position in POSITIONS),
+        pytest.param("rotary", 10_000, marks=pytest.mark.slow),
+    ],
+)
+def test_a_stream_far_beyond_the_horizon_equals_the_whole_run(position, steps):
+    """In float32, with memory that stays as it is."""
+    layer = Decoder(16, 2, 2, horizon=8, position=position).eval()
+    x = torch.randn(1, steps, 16)
+    with torch.inference_mode():
+        whole, _ = layer(x)
+        now = layer.initial_state(1)
+        size, worst = state.nbytes(now), 0.0
+        for t in range(x.shape[1]):
+            step, now = layer(x[:, t : t + 1], now)
+            worst = max(worst, float((step[:, 0] - whole[:, t]).abs().max()))
+    assert worst < 1e-5
+    assert state.nbytes(now) == size
+
+
+def test_rotation_keeps_its_precision_after_a_hundred_million_steps():
+    """Scores depend on the distance alone, wherever in a stream the two steps are."""
+    q, k = torch.randn(2, 1, 1, 1, 64)
+
+    def score(at_query, at_key):
+        by = [turn(torch.tensor([[place]]), 64, torch.float32) for place in (at_query, at_key)]
+        return float(rotate(q, by[0]) @ rotate(k, by[1]).mT)
+
+    assert abs(score(7, 0) - score(10**8 + 7, 10**8)) < 1e-5
+    assert abs(score(7, 0) - score(8, 0)) > 1e-3
+
+
+def test_sinusoidal_positions_are_those_of_the_paper():
+    p = sinusoidal(torch.tensor([0, 1, 50]), 6, torch.float64)
+    expected = [
+        torch.sin(torch.tensor(50.0, dtype=torch.float64)),
+        torch.cos(torch.tensor(50.0, dtype=torch.float64)),
+        torch.sin(torch.tensor(50 / 10000 ** (2 / 6), dtype=torch.float64)),
+        torch.cos(torch.tensor(50 / 10000 ** (2 / 6), dtype=torch.float64)),
+    ]
+    assert p[0].tolist() == [0, 1, 0, 1, 0, 1]
+    torch.testing.assert_close(p[2, :4], torch.stack(expected), rtol=1e-12, atol=1e-12)
+
+
+def test_slopes_of_eight_heads_are_powers_of_a_half():
+    assert slopes(8) == [2.0**-n for n in range(1, 9)]
+
+
+def test_learned_positions_begin_again_after_the_last():
+    layer = Position(4, "learned", length=3)
+    output, _ = layer(torch.zeros(1, 7, 4))
+    assert torch.equal(output[0, 3:6], output[0, :3])
+    assert torch.equal(output[0, 0], layer.weight[0])  # pyright: ignore
+
+
+def test_steps_are_counted_by_hand():
+    mask = torch.tensor([[True, False, True, True, True], [False, False, False, False, False]])
+    reset = torch.tensor([[False, False, False, True, False], [False, True, False, False, False]])
+    steps = count_steps(torch.empty(2, 5, 1), torch.tensor([10, 20]), mask, reset)
+    assert steps.place[0, [0, 2, 3, 4]].tolist() == [10, 11, 0, 1]
+    assert steps.after.tolist() == [2, 0]
+    assert steps.segment is not None
+    assert steps.segment.tolist() == [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_decoder_block_is_torchs(norm_first):
+    ours = double(TransformerBlock(8, 2, memory_size=8, activation="relu", norm_first=norm_first))
+    theirs = torch.nn.TransformerDecoderLayer(
+        8, 2, 32, 0.0, batch_first=True, norm_first=norm_first, dtype=torch.float64
+    ).eval()
+    cross: CrossAttention = ours.cross_attention  # pyright: ignore[reportAssignmentType]
+    pairs = {
+        "self_attn.in_proj_": ("attention.{}_input", None),
+        "self_attn.out_proj.": ("attention.{}_output", None),
+        "multihead_attn.out_proj.": ("cross_attention.{}_output", None),
+        "linear1.": ("feed_forward.{}_input", None),
+        "linear2.": ("feed_forward.{}_output", None),
+        "norm1.": ("attention_norm.{}", None),
+        "norm2.": ("cross_attention_norm.{}", None),
+        "norm3.": ("feed_forward_norm.{}", None),
+    }
+    weights: dict[str, torch.Tensor] = dict(ours.named_parameters())
+    for weight in weights.values():
+        weight.data += 0.1 * torch.randn_like(weight)
+    loaded = {
+        name + part: weights[own.format(part)] for name, (own, _) in pairs.items()
+        for part in ("weight", "bias")
+    }  # fmt: skip
+    loaded["multihead_attn.in_proj_weight"] = torch.cat([cross.weight_query, cross.weight_memory])
+    loaded["multihead_attn.in_proj_bias"] = torch.cat([cross.bias_query, cross.bias_memory])  # pyright: ignore
+    theirs.load_state_dict(loaded)
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    memory = torch.randn(3, 4, 8, dtype=torch.float64)
+    real = torch.tensor([[True] * 4, [True, True, False, False], [True, False, False, False]])
+    output, _ = ours(x, ours.remember(memory, real))
+    future = torch.nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    expected = theirs(x, memory, tgt_mask=future, tgt_is_causal=True, memory_key_padding_mask=~real)
+    torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("how", ["fused", "reference"])
+def test_nothing_to_attend_to_gives_zeros_and_finite_gradients(how):
+    layer = CrossAttention(4, 2, bias=False)
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    memory = torch.full((2, 5, 4), torch.nan)
+    memory[0] = torch.randn(5, 4)
+    real = torch.tensor([[True] * 5, [False] * 5])
+    with kernels.use(how):
+        output, _ = layer(x, layer.remember(memory, real))
+        output.square().sum().backward()
+    assert output[0].abs().sum() > 0
+    assert not output[1].any()
+    assert x.grad is not None
+    for part in (x.grad, *(weight.grad for weight in layer.parameters())):
+        assert part.isfinite().all()  # pyright: ignore
+
+
+def test_a_memory_of_no_steps_gives_zeros():
+    layer = CrossAttention(4, 2, bias=False)
+    assert not layer(torch.randn(2, 3, 4))[0].any()
+
+
+def test_the_memory_is_computed_once():
+    layer = CrossAttention(4, 2)
+    before = layer.remember(torch.randn(2, 3, 4))
+    _, after = layer(torch.randn(2, 5, 4), before)
+    assert after is before
+
+
+def test_the_equation():
+    q, k, v = torch.randn(3, 2, 4, 5, 8)
+    allowed = torch.rand(2, 1, 5, 5) > 0.4
+    expected = torch.zeros(2, 4, 5, 8)
+    for b in range(2):
+        for h in range(4):
+            for t in range(5):
+                seen = [s for s in range(5) if allowed[b, 0, t, s]]
+                if seen:
+                    scores = torch.stack([q[b, h, t] @ k[b, h, s] / 8**0.5 for s in seen])
+                    shares = scores.softmax(0)
+                    expected[b, h, t] = sum(
+                        w * v[b, h, s] for w, s in zip(shares, seen, strict=True)
+                    )
+    torch.testing.assert_close(scaled_dot_product(q, k, v, allowed, None), expected)
+    torch.testing.assert_close(kernels.attention(q, k, v, allowed=allowed), expected)
+
+
+def test_gradients_of_single_rows():
+    """vmap over grad, which torch's fused attention cannot do."""
+    layer = double(TransformerBlock(4, 2, horizon=3, position="rotary"))
+    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
+
+    def loss(weights, row):
+        output, _ = torch.func.functional_call(layer, weights, (row.unsqueeze(0),))
+        return output.square().sum()
+
+    x = torch.randn(3, 5, 4, dtype=torch.float64)
+    found = vmap(grad(loss), in_dims=(None, 0))(weights, x)
+    for row in range(3):
+        alone = grad(loss)(weights, x[row])
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name][row], value, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_reach_into_the_past_as_far_as_the_horizon():
+    """And stop where the state is detached: windows of a text as in Transformer-XL."""
+    layer = double(SelfAttention(4, 2, horizon=3))
+    x = torch.randn(1, 4, 4, dtype=torch.float64, requires_grad=True)
+    _, before = layer(x)
+    output, _ = layer(torch.randn(1, 1, 4, dtype=torch.float64), before)
+    (reached,) = torch.autograd.grad(output.sum(), x, retain_graph=True)
+    assert reached.abs().sum(-1).gt(0).tolist() == [[False, True, True, True]]
+    cut, _ = layer(torch.randn(1, 1, 4, dtype=torch.float64), state.detach(before))
+    assert torch.autograd.grad(cut.sum(), x, allow_unused=True)[0] is None
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16])
+def test_autocast_keeps_the_type_of_the_state(precision):
+    layer = Decoder(16, 2, 2, horizon=8, position="rotary")
+    x = torch.randn(2, 5, 16)
+    exact, _ = layer(x)
+    with torch.autocast("cpu", precision):
+        output, after = layer(x)
+        again, _ = layer(x, after)
+    assert {part.dtype for part in state.tensors(after)} == {torch.float32, torch.bool, torch.long}
+    torch.testing.assert_close(output.float(), exact, rtol=0.1, atol=0.1)
+    assert again.isfinite().all()
+
+
+def test_a_deep_decoder_starts_calm():
+    shallow, deep = (Decoder(32, 4, layers, horizon=8).eval() for layers in (1, 16))
+    x = torch.randn(2, 8, 32)
+    sizes = []
+    for decoder in (shallow, deep):
+        y = x
+        for layer in decoder.layers[:-1]:  # without the last norm
+            y, _ = layer(y)
+        sizes.append(float(y.detach().std()))
+    assert sizes[1] < 1.5 * sizes[0]
+
+
+def test_copies_share_nothing():
+    layer = Encoder(8, 2, 1)
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        other.layers[1].attention.weight_output.zero_()  # pyright: ignore
+    assert layer.layers[1].attention.weight_output.any()  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: SelfAttention(6, 4), "SelfAttention: size is 6, expected a multiple of heads, 4"),
+        (
+            lambda: SelfAttention(8, 4, kv_heads=3),
+            "SelfAttention: heads is 4, expected a multiple of kv_heads, 3",
+        ),
+        (
+            lambda: SelfAttention(6, 2, position="rotary"),
+            "SelfAttention: size per head is 3, expected an even number for rotary",
+        ),
+        (
+            lambda: SelfAttention(8, 2, position="absolute"),
+            "SelfAttention: position is 'absolute', expected one of "
+            "['none', 'sinusoidal', 'learned', 'rotary', 'alibi']",
+        ),
+        (
+            lambda: SelfAttention(8, 2, horizon=0),
+            "SelfAttention: horizon is 0, expected a whole number of at least 1",
+        ),
+        (lambda: Position(5), "Position: size is 5, expected an even number for sinusoidal"),
+        (
+            lambda: FeedForward(4, activation="tanh"),
+            "FeedForward: activation is 'tanh', expected one of ['gelu', 'relu', 'swiglu']",
+        ),
+        (
+            lambda: Decoder(8, 2, 1).remember(torch.zeros(1, 2, 8)),
+            "Decoder: has no cross-attention, for it was made without memory_size",
+        ),
+        (
+            lambda: CrossAttention(8, 2, memory_size=3).remember(torch.zeros(1, 2, 8)),
+            "CrossAttention: memory has shape [1, 2, 8], expected [batch, steps, 3]",
+        ),
+        (
+            lambda: Encoder(8, 2, 1)(torch.zeros(1, 2, 8), (torch.zeros(1),)),
+            "Encoder: got a state, but this layer sees the whole input at once (its outputs depend "
+            "on later steps), so it cannot go on from one",
+        ),
+        (
+            lambda: TransformerBlock(8, 2, memory_size=8, causal=False),
+            "TransformerBlock: a memory is for causal blocks, whose state it is part of",
+        ),
+        (lambda: Decoder(8, 2, 0), "Decoder: layers is 0, expected a whole number of at least 1"),
+        (
+            lambda: PatchEmbedding(0, 1, 8),
+            "PatchEmbedding: patch is 0, expected a whole number of at least 1",
+        ),
+        (
+            lambda: SelfAttention(4, 2, horizon=3)(
+                torch.zeros(1, 2, 4), SelfAttention(4, 2, horizon=2).initial_state(1)
+            ),
+            "SelfAttention: state is SelfAttentionState(keys=float32[1, 2, 2, 2], "
+            "values=float32[1, 2, 2, 2], real=bool[1, 2], seen=int64[1]), "
+            "expected SelfAttentionState(keys=float32[1, 2, 3, 2], "
+            "values=float32[1, 2, 3, 2], real=bool[1, 3], seen=int64[1])",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named_in_one_line(make, says):
+    with pytest.raises(InputError) as error:
+        make()
+    assert str(error.value) == says
+
+
+def test_recurrence_and_attention_carry_one_state():
+    stack = double(Stack(LSTM(3, 8), TransformerBlock(8, 2, horizon=4), LSTM(8, 3)))
+    x = torch.randn(2, 9, 3, dtype=torch.float64)
+    whole, after = stack(x)
+    first, between = stack(x[:, :4])
+    rest, now = stack(x[:, 4:], between)
+    torch.testing.assert_close(torch.cat([first, rest], 1), whole, rtol=1e-9, atol=1e-9)
+    assert state.structure(now) == state.structure(after)
