@@ -11,8 +11,9 @@ KERNELS := CMakeLists.txt $(wildcard src/throughtime/kernels/*/*.h src/throughti
 demo: .venv/installed
 	$(BIN)/throughtime compare nyc-temperature --seeds 2
 
+# A process for each core, one thread in each: tests compute on tiny tensors.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope -m "not slow and not gpu"
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest

@@ -134,3 +134,22 @@ def streaming_figure(rows):
               "median, and a line to the 99th percentile", x="microseconds",
               grid="x")  # fmt: skip
     return figure
+
+
+def generation_figure(rows):
+    """Tokens a second as bars, ours in colour."""
+    sizes = list(dict.fromkeys((row["layers"], row["width"]) for row in rows))
+    figure, parts = grid(1, len(sizes), width=5.2, height=0.26 * len(rows) / len(sizes) + 0.9)
+    for (layers, width), ax in zip(sizes, parts[0], strict=True):
+        shown = [row for row in rows if (row["layers"], row["width"]) == (layers, width)]
+        colours_of = [LIGHT.palette[0] if r["name"].startswith("throughtime") else LIGHT.baseline
+                      for r in shown]  # fmt: skip
+        rates = [row["rate"] for row in shown]
+        bars = ax.barh(range(len(shown)), rates, height=0.7, color=colours_of)
+        ax.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=3, fontsize=8,
+                     color=LIGHT.ink)  # fmt: skip
+        ax.set_yticks(range(len(shown)), [row["name"] for row in shown])
+        ax.invert_yaxis()
+        ax.margins(x=0.14)
+        dress(ax, LIGHT, f"{layers} layers of {width}", x="tokens a second", grid="x")
+    return figure

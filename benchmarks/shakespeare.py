@@ -19,7 +19,7 @@ from benchmarks.record import Number, add_options, headline, save, short, table,
 from throughtime import recipes
 from throughtime.data.text import Vocabulary, read_text
 from throughtime.inspect.theme import colours
-from throughtime.models.config import count
+from throughtime.models.sizing import count
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import DataConfig, open_data
 from throughtime.training.fitting import fit
@@ -55,17 +55,18 @@ def in_windows(model, ids):
 
 def run(config, data):
     fitted = fit(config, data)
-    ids = data.task.validation
+    result, ids = fitted.result, data.task.validation
+    assert result is not None
     return {
         "parameters": count(config.model),
         "width": config.model.width,
-        "updates": fitted.result.step,
+        "updates": result.step,
         "seconds": fitted.seconds,
         "windows": in_windows(fitted.model, ids),
         "stream": data.task.validate(fitted.model).nats,
         "curve": [
             [record["seconds"], record["validation_nats"]]
-            for record in fitted.result.history
+            for record in result.history
             if "validation_nats" in record
         ],
     }
@@ -74,7 +75,9 @@ def run(config, data):
 def in_seconds(config, data, seconds):
     """The same with as many updates as fit into a time; its schedule ends there."""
     few = replace(config, training=replace(config.training, max_steps=40))
-    pace = fit(few, data).result.history[-1]["seconds"] / 40
+    tried = fit(few, data).result
+    assert tried is not None
+    pace = tried.history[-1]["seconds"] / 40
     steps = max(1, int(seconds / pace))
     every = max(1, steps // 8)
     training = replace(config.training, max_steps=steps, epochs=1000, validate_every=every)
@@ -121,7 +124,9 @@ def loss_against_seconds(found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="A small Transformer, LSTM and GRU on Tiny Shakespeare."
+    )
     parser.add_argument("folder", type=Path, help="with input.txt or input.txt.gz")
     parser.add_argument("--models", default="lstm,gru", help="beside the Transformer")
     add_options(parser)

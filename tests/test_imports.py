@@ -124,7 +124,17 @@ def test_a_right_import_passes(module, code):
 
 
 def test_importing_the_package_loads_no_extra():
-    heavy = ["polars", "matplotlib", "typer", "rich", "jinja2", "jaxtyping", "beartype", "pandas"]
+    heavy = [
+        "polars",
+        "tokenizers",
+        "matplotlib",
+        "typer",
+        "rich",
+        "jinja2",
+        "jaxtyping",
+        "beartype",
+        "pandas",
+    ]
     # jaxtyping comes with the tests, and `shapes` uses it where it is: hide it, as for a user.
     code = (
         "import sys\n"

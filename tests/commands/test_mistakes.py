@@ -215,7 +215,7 @@ def test_an_unknown_character_at_prediction(runs):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--model", "transformer"), "--model is 'transformer', expected one of window, rnn"),
+        (("--model", "mamba"), "--model is 'mamba', expected one of window, rnn"),
         (("--lr", 0), "learning_rate is 0.0, expected more than 0"),
         (("--lr", "nan"), "learning_rate is nan"),
         (("--epochs", 0), "epochs is 0, expected at least 1"),
@@ -255,7 +255,7 @@ def test_a_recipe_says_what_the_model_is(files, tmp_path):
     assert said("--model", "lstm").endswith("no --model")
     assert said() == "ptb-small-lstm is for text cut into words: --tokens words"
     unknown = refusal("fit", files.text, *BRIEF, "--recipe", "ptb")
-    assert unknown == "--recipe is 'ptb', expected one of ptb-small-lstm"
+    assert unknown == "--recipe is 'ptb', expected one of ptb-small-lstm, shakespeare-transformer"
 
 
 def test_too_few_parameters(files):
@@ -339,7 +339,8 @@ def test_a_run_from_a_newer_version(runs, tmp_path):
     ("changes", "said"),
     [
         ({"format": "x"}, "not the configuration of a run (it has no format)"),
-        ({"model__kind": "transformer"}, "kind is 'transformer', expected one of"),
+        ({"model__kind": "mamba"}, "kind is 'mamba', expected one of"),
+        ({"model__kind": "transformer", "model__width": 9}, "width is 9, expected a multiple of"),
         ({"model__width": 5}, "the weights do not fit config.json (size mismatch"),
         ({"model__width": "5"}, "width is '5'"),
         ({"model__colour": "red"}, "unknown fields ['colour']"),

@@ -88,6 +88,7 @@ def main(arguments):
     extension = build()
     if not any("test_" in argument for argument in arguments):
         files = (f"tests/kernels/test_{name}.py" for name in TESTS)
+        files = [*files, "tests/decoding/test_compiled.py"]
         arguments = [*files, "--deselect", LEFT_OUT, *arguments]
     # A sanitizer stops the process: pytest must not hold back what it prints.
     command = [sys.executable, "-m", __spec__.name, "--run", str(extension), "-s"]

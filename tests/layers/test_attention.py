@@ -208,6 +208,27 @@ def test_the_equation():
     torch.testing.assert_close(kernels.attention(q, k, v, allowed=allowed), expected)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_weights_are_what_values_are_weighed_with(causal):
+    layer = double(SelfAttention(6, 3, horizon=3, position="alibi", kv_heads=1, causal=causal))
+    x = torch.randn(2, 5, 6, dtype=torch.float64)
+    mask = torch.tensor([[True] * 5, [False, True, True, False, True]])
+    before = layer(torch.randn_like(x))[1] if causal else None
+    weights = layer.weights(x, before, mask)
+    assert weights.shape == (2, 3, 5, 8 if causal else 5)
+    real = mask[:, None, :, None].expand_as(weights[..., :1])[..., 0]
+    torch.testing.assert_close(weights.sum(-1)[real], torch.ones_like(weights.sum(-1)[real]))
+    assert not weights[1, :, :, -5:][..., ~mask[1]].any()
+    values = torch.nn.functional.linear(x, layer.weight_input, layer.bias_input)[..., -2:]
+    values = torch.where(mask[..., None], values, 0)
+    if before is not None:
+        values = torch.cat([before.values[:, 0], values], dim=1)
+    heads = (weights @ values[:, None]).transpose(1, 2).flatten(2)
+    expected = torch.nn.functional.linear(heads, layer.weight_output, layer.bias_output)
+    output, _ = layer(x, before, mask)
+    torch.testing.assert_close(output[mask], expected[mask], rtol=1e-9, atol=1e-9)
+
+
 def test_gradients_of_single_rows():
     """vmap over grad, which torch's fused attention cannot do."""
     layer = double(TransformerBlock(4, 2, horizon=3, position="rotary"))

@@ -11,13 +11,29 @@ import torch
 
 from throughtime.errors import InputError
 from throughtime.models import config as configs
-from throughtime.models.config import ModelConfig, build, count, fit_width, parameters
+from throughtime.models.config import ModelConfig, build
+from throughtime.models.sizing import count, fit_width, parameters
 
 CASES = {
     "window": ModelConfig(kind="window", window=5, width=8),
     "rnn": ModelConfig(kind="rnn", width=8, activation="relu", learn_initial_state=True),
     "lstm": ModelConfig(kind="lstm", width=8, layers=2, dropout=0.2, targets=2, covariates=3),
     "gru": ModelConfig(kind="gru", width=8, reset_after=False, head="quantiles", levels=(0.1, 0.9)),
+    "transformer": ModelConfig(
+        kind="transformer",
+        width=16,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        position="alibi",
+        patch=3,
+        norm="rms",
+        norm_first=False,
+        feed_forward="swiglu",
+        horizon=7,
+        hidden=20,
+        dropout=0.1,
+    ),
     "counts": ModelConfig(kind="gru", width=8, head="negative_binomial"),
     "tokens": ModelConfig(kind="lstm", width=8, tokens=11),
     "tied": ModelConfig(kind="window", window=3, width=8, tokens=11, tied=True, dropout=0.1),
@@ -110,10 +126,15 @@ NEURAL = [name for name, config in CASES.items() if config.kind in configs.NEURA
 @pytest.mark.parametrize("name", NEURAL)
 def test_the_width_comes_nearest_to_the_target(name, target):
     config = CASES[name]
+    unit = 2 * config.heads if name == "transformer" else 1
+    if target < count(dataclasses.replace(config, width=unit)):
+        with pytest.raises(InputError, match=f"a {name} of width {unit} has"):
+            fit_width(config, target)
+        return
     found = fit_width(config, target)
     assert dataclasses.replace(found, width=config.width) == config
     distance = abs(parameters(build(found)) - target)
-    for step in (-1, 1):
+    for step in (-unit, unit):
         if found.width + step:
             other = dataclasses.replace(found, width=found.width + step)
             assert distance <= abs(parameters(build(other)) - target)
@@ -174,3 +195,44 @@ def test_importing_models_needs_no_extras():
         "assert not {'polars', 'matplotlib', 'typer', 'rich', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"width": 12}, "width is 12, expected a multiple of 8, twice the heads"),
+        ({"kv_heads": 3}, "kv_heads is 3, expected a divisor of 4"),
+        ({"position": "absolute"}, "position is 'absolute', expected one of"),
+        ({"feed_forward": "tanh"}, "feed_forward is 'tanh', expected one of"),
+        ({"norm": "batch"}, "norm is 'batch', expected one of"),
+        ({"horizon": 0}, "horizon is 0, expected a whole number of at least 1"),
+        ({"patch": 0}, "patch is 0, expected a whole number of at least 1"),
+        ({"hidden": -1}, "hidden is -1, expected a whole number of at least 0"),
+    ],
+)
+def test_mistakes_with_a_transformer(fields, says):
+    with pytest.raises(InputError) as error:
+        ModelConfig("transformer", **fields)
+    assert str(error.value).startswith(says)
+
+
+@pytest.mark.parametrize("feed_forward", ["gelu", "swiglu"])
+def test_a_transformers_heads_leave_the_rest_to_the_feed_forward_layers(feed_forward):
+    config = ModelConfig("transformer", tokens=30, layers=2, feed_forward=feed_forward)
+    for target in (7_000, 50_000, 123_456):
+        fitted = fit_width(config, target)
+        assert count(fitted) == pytest.approx(target, rel=0.01)
+        assert fitted.width % 8 == 0
+    assert fit_width(config, count(config)).width == config.width
+
+
+def test_a_transformer_of_numbers_reads_patches():
+    model = build(ModelConfig("transformer", targets=2, width=8, patch=3, horizon=4))
+    x = torch.randn(1, 9, 2)
+    other = x.clone()
+    other[:, 1] += 1
+    near, far = (model(part)[0] for part in (x, other))
+    # A layer that sees 4 patches back, of 3 steps each; values enter as changes too, one step on.
+    reached = (near != far).any(-1)[0].tolist()
+    assert reached[0] is False
+    assert reached[1:8] == [True] * 7

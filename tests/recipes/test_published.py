@@ -6,7 +6,8 @@ from torch import nn
 
 from throughtime import recipes
 from throughtime.errors import InputError
-from throughtime.models.config import build, count
+from throughtime.models.config import build
+from throughtime.models.sizing import count
 from throughtime.recipes.published import ptb_small_lstm
 from throughtime.tasks.likelihood import loss
 from throughtime.tasks.opening import DataConfig, open_data

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from throughtime import recipes
-from throughtime.models.config import NEURAL, count
+from throughtime.models.config import NEURAL
+from throughtime.models.sizing import count
 from throughtime.tasks.opening import DataConfig, open_data
 from throughtime.training.run import RunConfig
 

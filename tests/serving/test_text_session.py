@@ -94,6 +94,28 @@ def test_no_text_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["lstm", "ngram"])
+def test_pieces_of_words_are_the_whole(tmp_path, kind):
+    run = run_of(tmp_path, kind, "bpe")
+    pieces = ("the cat ran", " on and on\nthe", " mouse 😀 ran", "\n")
+    session = TextSession(run)
+    answers = [session.observe(piece) for piece in pieces]
+    expected = bits_of(run, "".join(pieces))
+    assert sum(answer["tokens"] for answer in answers) == len(expected)
+    total = sum(answer["bits"] for answer in answers)
+    assert total == pytest.approx(float(expected.sum()), rel=1e-6 if kind == "ngram" else 1e-9)
+
+
+def test_a_piece_that_is_no_character_has_a_name(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("aaaa é\n" * 200)
+    # One pair only, and "aa" is more frequent than the two bytes of é.
+    run = make_run(tmp_path / "run", DataConfig(str(path), tokens="bpe", vocabulary=257), "ngram")
+    following = TextSession(run).observe("aaaa ")["next"]
+    assert next(iter(following)) == "\\xc3"
+    assert next(iter(TextSession(run).observe("aaaa é\n")["next"])) == "aa"
+
+
+@pytest.mark.parametrize("kind", ["lstm", "ngram"])
 def test_a_pause_changes_nothing(tmp_path, kind):
     run = run_of(tmp_path, kind)
     whole, first, second = (TextSession(run) for _ in range(3))

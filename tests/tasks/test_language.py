@@ -136,3 +136,28 @@ def test_a_model_of_fewer_tokens_is_refused():
     small = build(ModelConfig("rnn", tokens=3, width=4))
     with pytest.raises(InputError, match="expected"):
         task.prepare(small)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "words", "bpe"])
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_bits_per_character_are_all_bits_over_all_characters(kind, part):
+    texts = [TEXT[:1020], TEXT[1020:1275] + "é 고양이\n", TEXT[1275:2040]]
+    vocabulary = Vocabulary.fit(texts[0], kind, max_size=None if kind == "bytes" else 270)
+    training, validation, test = (vocabulary.encode(text) for text in texts)
+    counts = (len(texts[1]), len(texts[2]))
+    task = LanguageModelling(training, validation, test, vocabulary, characters=counts)
+    model = model_of(task)
+    found = task.metrics(model, part)
+    score = task.validate(model, part)
+    bits = score.nats * score.counted / math.log(2)
+    assert found["bits_per_character"] == pytest.approx(bits / counts[part == "test"], rel=1e-9)
+    if kind != "bytes":
+        assert found["bits_per_character"] < found["bits"]
+    if kind != "words":  # of which the decoded text is another, where a word is unknown
+        alone = LanguageModelling(training, validation, test, vocabulary)
+        assert alone.metrics(model, part) == found
+
+
+def test_characters_have_bits_per_character_already():
+    task = task_of()
+    assert set(task.metrics(model_of(task))) == {"bits", "perplexity"}

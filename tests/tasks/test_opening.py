@@ -195,3 +195,44 @@ def test_names_that_do_not_say_what_they_are(tmp_path):
     assert load_source(DataConfig(str(strange), task="language")) == "abc"
     with pytest.raises(InputError, match="words is text, it cannot be used for --task forecast"):
         load_source(DataConfig("words", task="forecast"))
+
+
+@pytest.mark.parametrize("tokens", ["words", "bpe"])
+def test_words_stay_whole_where_a_text_is_cut(tmp_path, tokens):
+    path = tmp_path / "book.txt"
+    text = "".join(f"word{number} and\n" for number in range(100, 220))
+    path.write_text(text)
+    task = open_data(DataConfig(str(path), tokens=tokens)).task
+    assert isinstance(task, LanguageModelling)
+    ids = (task.training, task.validation, task.test)
+    assert task.characters is not None
+    assert len(text) - sum(task.characters) == pytest.approx(0.7 * len(text), abs=9)
+    if tokens == "bpe":
+        parts = [task.vocabulary.decode(part) for part in ids]
+        assert "".join(parts) == text
+        assert [len(part) for part in parts[1:]] == list(task.characters)
+        assert all(part[0].isspace() and not part[-1].isspace() for part in parts[1:2])
+        learnt = Vocabulary.fit(parts[0], "bpe")  # and nothing but the training part
+        assert task.vocabulary == learnt != Vocabulary.fit(text, "bpe")
+    else:
+        assert sum(map(len, ids)) == 360  # no word became two
+        assert task.vocabulary.decode(task.training[-1:]) in ("and", f"word{100 + 84}")
+
+
+def test_a_text_too_short_for_words_is_refused(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("abcdefghi" + " " * 20)
+    with pytest.raises(InputError, match=r"book\.txt is too short, one of its parts has no tokens"):
+        open_data(DataConfig(str(path), tokens="words"))
+
+
+def test_bpe_has_as_many_tokens_as_asked(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("the cat sat on the mat and the dog ran to the cat.\n" * 30)
+    opened = open_data(DataConfig(str(path), tokens="bpe", vocabulary=260))
+    assert isinstance(opened.task, LanguageModelling)
+    assert len(opened.task.vocabulary) == 260
+    rows = dict(opened.report.rows())
+    assert rows["test"] == f"{len(opened.task.test)} tokens"
+    with pytest.raises(InputError, match="max_size 5"):
+        open_data(DataConfig(str(path), tokens="bpe", vocabulary=5))

@@ -58,6 +58,9 @@ def compare(
     ] = None,
     layers: options.Layers = None,
     dropout: options.Dropout = None,
+    heads: options.Heads = None,
+    reach: options.Reach = None,
+    position: options.Position = None,
     head: options.Head = None,
     scaling: options.Scaling = None,
     seeds: Annotated[

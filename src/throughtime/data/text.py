@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from throughtime.data import pieces
 from throughtime.data.sources import ArraySource, cut_points
 from throughtime.errors import InputError
 
-Kind = Literal["characters", "bytes", "words"]
+Kind = Literal["characters", "bytes", "words", "bpe"]
 
-KINDS = ("characters", "bytes", "words")
+KINDS = ("characters", "bytes", "words", "bpe")
+UNITS = {"characters": "character", "bytes": "byte", "words": "word", "bpe": "token"}
 UNKNOWN = "<unk>"
 LINE_END = "<eos>"
 FORMAT = 1
@@ -36,11 +38,13 @@ class Vocabulary:
     marks the beginning of a sequence and is never predicted.
 
     Attributes:
-        kind: "characters" (of Unicode), "bytes" (of UTF-8: always 256 tokens, and none unknown) or
-            "words" (what stands between white space).
-        tokens: each token at the place of its id; empty for bytes.
+        kind: "characters" (of Unicode), "bytes" (of UTF-8: always 256 tokens, and none unknown),
+            "words" (what stands between white space) or "bpe" (pieces of words, see
+            [`pieces`][throughtime.data.pieces]: none unknown, and every text comes back as it was).
+        tokens: each token at the place of its id; empty for bytes and bpe.
         unknown: the token every other one is read as; None refuses others.
         line_end: words only: the token at the end of each line; None ignores line ends.
+        tokenizer: bpe only: the JSON of the package `tokenizers`.
 
     Examples:
         >>> vocabulary = Vocabulary.fit("the cat saw the dog\n", "words")
@@ -54,10 +58,13 @@ class Vocabulary:
     tokens: tuple[str, ...] = ()
     unknown: str | None = None
     line_end: str | None = None
+    tokenizer: str = ""
 
     def __post_init__(self) -> None:
         _check_kind(self.kind)
-        if not self.tokens and self.kind != "bytes":
+        if self.kind == "bpe":
+            _ = self._pieces  # refuses a tokenizer that is none
+        elif not self.tokens and self.kind != "bytes":
             raise InputError("Vocabulary: there are no tokens; was the text empty?")
         if len(set(self.tokens)) < len(self.tokens):
             raise InputError("Vocabulary: a token occurs twice")
@@ -81,8 +88,9 @@ class Vocabulary:
 
         Args:
             text: the training part only, so that nothing of the test part is known.
-            kind: "characters", "bytes" or "words".
+            kind: "characters", "bytes", "words" or "bpe".
             max_size: tokens at most, `unknown` and `line_end` counted; the rarest are left out.
+                For bpe at least 257, and 2,000 by default.
             unknown: what a token outside the vocabulary is read as. None: `<unk>` for words;
                 characters outside are refused. For characters it may be any word; it is one token.
             line_end: words only: the token that stands for the end of a line, as is customary for
@@ -91,8 +99,20 @@ class Vocabulary:
         Errors:
             InputError: an empty text, another kind, or a `max_size` that is too small or, for
                 characters, without `unknown`.
+            MissingExtra: bpe without the package `tokenizers`.
         """
         _check_kind(kind)
+        if kind == "bpe":
+            size = pieces.SIZE if max_size is None else max_size
+            if size < pieces.LEAST or unknown is not None:
+                raise InputError(
+                    f"Vocabulary: bpe with max_size {size} and unknown {unknown!r}, expected at "
+                    f"least {pieces.LEAST} tokens (256 bytes and a pair) and no unknown"
+                )
+            if not text:
+                raise InputError("Vocabulary: the text is empty")
+            _utf8(text)
+            return cls(kind, tokenizer=pieces.learn(text, size))
         if kind == "bytes":
             if max_size is not None or unknown is not None:
                 raise InputError(
@@ -125,7 +145,14 @@ class Vocabulary:
         return cls(kind, tuple(tokens), unknown, line_end)
 
     def __len__(self) -> int:
+        if self.kind == "bpe":
+            return len(self._pieces)
         return 256 if self.kind == "bytes" else len(self.tokens)
+
+    @property
+    def unit(self) -> str:
+        """What one token is, in a word: character, byte, word or token."""
+        return UNITS[self.kind]
 
     @property
     def begin(self) -> int:
@@ -138,9 +165,13 @@ class Vocabulary:
         Errors:
             InputError: a token outside a vocabulary without `unknown`; it names the token and its
                 place.
+            MissingExtra: bpe without the package `tokenizers`.
         """
         if self.kind == "bytes":
-            return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.int64)
+            return np.frombuffer(_utf8(text), dtype=np.uint8).astype(np.int64)
+        if self.kind == "bpe":
+            _utf8(text)
+            return pieces.encode(self._encoder, text)
         if self.kind == "words":
             words = _words(text, self.line_end)
             unknown = -1 if self.unknown is None else self._ids[self.unknown]
@@ -177,6 +208,9 @@ class Vocabulary:
             )
         if self.kind == "bytes":
             return numbers.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        if self.kind == "bpe":
+            found = self._pieces
+            return b"".join(found[number] for number in numbers).decode("utf-8", "replace")
         tokens = [self.tokens[number] for number in numbers.tolist()]
         if self.kind == "characters":
             return "".join(tokens)
@@ -187,6 +221,14 @@ class Vocabulary:
             else:
                 lines[-1].append(token)
         return "\n".join(" ".join(line) for line in lines)
+
+    def name(self, number: int) -> str:
+        r"""One token as text; bytes that are no character by themselves as `\xe2`."""
+        if self.kind == "bytes":
+            return bytes([number]).decode("utf-8", "backslashreplace")
+        if self.kind == "bpe":
+            return self._pieces[number].decode("utf-8", "backslashreplace")
+        return self.decode([number])
 
     def to_json(self) -> str:
         """One JSON text, as a run folder keeps it."""
@@ -214,6 +256,14 @@ class Vocabulary:
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {token: number for number, token in enumerate(self.tokens)}
+
+    @cached_property
+    def _pieces(self) -> tuple[bytes, ...]:
+        return pieces.pieces_of(self.tokenizer)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return pieces.encoder(self.tokenizer)
 
     @cached_property
     def _codes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -333,6 +383,16 @@ def encode_documents(vocabulary: Vocabulary, documents: Sequence[str]) -> ArrayS
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise InputError(f"Vocabulary: kind is {kind!r}, expected {', '.join(KINDS)}")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"encode: at position {error.start} stands half a character, U+"
+            f"{ord(text[error.start]):04X}, expected text; how is it encoded?"
+        ) from None
 
 
 def _words(text: str, line_end: str | None) -> list[str]:

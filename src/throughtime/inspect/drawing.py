@@ -18,6 +18,7 @@ try:
     import matplotlib
     from matplotlib import dates, font_manager
     from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     from matplotlib.transforms import ScaledTranslation
@@ -27,6 +28,7 @@ except ImportError:
 __all__ = [
     "Axes",
     "Figure",
+    "LinearSegmentedColormap",
     "MaxNLocator",
     "dates",
     "dress",

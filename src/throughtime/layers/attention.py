@@ -1,5 +1,6 @@
 """Self-attention: each step looks at the steps before it."""
 
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,8 @@ from torch.nn.functional import linear, pad
 from throughtime import kernels
 from throughtime.errors import InputError
 from throughtime.kernels.attention.reference import attention as scaled_dot_product
-from throughtime.layers.base import Layer, check_size
+from throughtime.kernels.attention.reference import weights as softmax_weights
+from throughtime.layers.base import Layer, check_size, on_real_steps
 from throughtime.layers.position import (
     POSITIONS,
     RELATIVE,
@@ -197,64 +199,80 @@ class SelfAttention(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time size"], State]:
         """Queries, keys and values; look; mix."""
-        if mask is not None:
-            x = torch.where(mask.unsqueeze(-1), x, 0)
+        q, line, steps = self._project(x, state, mask, reset)
+        time, reach = q.shape[2], line.keys.shape[2]
+        whole = line.real is None and reach == time <= self.horizon + 1
+        if self.causal and whole and self.slopes is None:
+            head = kernels.attention(q, line.keys, line.values, causal=True)
+        else:
+            allowed, bias = self._visible(line, steps, q.dtype)
+            head = kernels.attention(q, line.keys, line.values, allowed=allowed, bias=bias)
+        output = on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask)
+        if not self.causal:
+            return output, ()
+        return output, _remember(line, steps, mask, reset, self.horizon, x.dtype)
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch time size"],
+        state: Any = None,
+        mask: Bool[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, "batch heads time steps"]:
+        """How much each step attends to each, for looking at; what `forward` weighs values with.
+
+        Args:
+            x: `[batch, time, size]`.
+            state: what came before, as of `forward`.
+            mask: True where a step is real.
+            reset: True where a new sequence begins.
+
+        Returns:
+            `[batch, heads, time, steps]`, each row with a sum of 1; rows of padded steps mean
+            nothing. `steps` are those of the call, after the `horizon` steps of a state if one was
+            given.
+        """
+        self.check(x, state, mask, reset)
+        q, line, steps = self._project(x, state, mask, reset)
+        return softmax_weights(q, line.keys, *self._visible(line, steps, q.dtype))
+
+    def _project(
+        self, x: Tensor, state: Any, mask: Tensor | None, reset: Tensor | None
+    ) -> tuple[Float[Tensor, "batch heads time head"], "_Line", Steps]:
+        """Queries, what they can see, and where they stand."""
         past = state or None
         steps = count_steps(x, None if past is None else past.seen, mask, reset)
         if self.encoding is not None:
             x = x + self.encoding.encode(steps.place, x.dtype)
+        made = on_real_steps(lambda x: linear(x, self.weight_input, self.bias_input), x, mask)
         q, k, v = (
             part.unflatten(-1, (-1, self.head_size)).transpose(1, 2)  # (B, H, T, D)
-            for part in linear(x, self.weight_input, self.bias_input).split(self.blocks, dim=-1)
+            for part in made.split(self.blocks, dim=-1)
         )
         if self.position == "rotary":
             by = turn(steps.place, self.head_size, q.dtype)
             q, k = rotate(q, by), rotate(k, by)
-        after: State = ()
-        if self.causal:
-            line = _line(past, k, v, steps, mask)
-            head = self._look_back(q, line, steps, mask)
-            after = _remember(line, steps, mask, reset, self.horizon, x.dtype)
-        else:
-            head = self._look_around(q, k, v, steps, mask)
-        output = linear(head.transpose(1, 2).flatten(2), self.weight_output, self.bias_output)
-        if mask is not None:
-            output = torch.where(mask.unsqueeze(-1), output, 0)
-        return output, after
+        return q, _line(past, k, v, steps, mask), steps
 
-    def _look_back(
-        self, q: Tensor, line: "_Line", steps: Steps, mask: Tensor | None
-    ) -> Float[Tensor, "batch heads time head"]:
-        """Attend to the real steps of the same sequence up to `horizon` before."""
-        time, reach = q.shape[2], line.keys.shape[2]
-        if line.real is None and reach == time <= self.horizon + 1 and self.slopes is None:
-            return kernels.attention(q, line.keys, line.values, causal=True)
+    def _mix(self, heads: Tensor) -> Tensor:
+        return linear(heads, self.weight_output, self.bias_output)
+
+    def _visible(
+        self, line: "_Line", steps: Steps, dtype: torch.dtype
+    ) -> tuple[Bool[Tensor, "rows 1 #time steps"] | None, Tensor | None]:
+        """Which steps each may attend to, and by how much the scores fall with distance."""
         distance = (steps.place.unsqueeze(2) - line.place.unsqueeze(1)).unsqueeze(1)
-        allowed = (distance >= 0) & (distance <= self.horizon)  # (B, 1, T, S)
+        conditions = []  # each (B, 1, T, S), or to be expanded to it
+        if self.causal:
+            conditions += [distance >= 0, distance <= self.horizon]
         if line.real is not None:
-            allowed = allowed & line.real[:, None, None]
+            conditions.append(line.real[:, None, None])
         if steps.segment is not None and line.segment is not None:
-            allowed = allowed & (steps.segment[:, None, :, None] == line.segment[:, None, None])
-        bias = self._fall(distance, q.dtype)
-        return kernels.attention(q, line.keys, line.values, allowed=allowed, bias=bias)
-
-    def _look_around(
-        self, q: Tensor, k: Tensor, v: Tensor, steps: Steps, mask: Tensor | None
-    ) -> Float[Tensor, "batch heads time head"]:
-        """Attend to all real steps of the same sequence."""
-        allowed = None if mask is None else mask[:, None, None]
-        if steps.segment is not None:
-            same = steps.segment[:, None, :, None] == steps.segment[:, None, None]
-            allowed = same if allowed is None else allowed & same
-        distance = steps.place.unsqueeze(2) - steps.place.unsqueeze(1)
-        bias = self._fall(distance.unsqueeze(1).abs(), q.dtype)
-        return kernels.attention(q, k, v, allowed=allowed, bias=bias)
-
-    def _fall(self, distance: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """By how much scores fall with distance."""
+            conditions.append(steps.segment[:, None, :, None] == line.segment[:, None, None])
+        allowed = reduce(torch.logical_and, conditions) if conditions else None
         if self.slopes is None:
-            return None
-        return (-self.slopes[:, None, None] * distance).to(dtype)  # pyright: ignore
+            return allowed, None
+        return allowed, (-self.slopes[:, None, None] * distance.abs()).to(dtype)  # pyright: ignore
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""

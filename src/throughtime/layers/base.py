@@ -1,5 +1,6 @@
 """What every layer is: the contract, its checks, and the two abstract kinds that keep it."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 
 from throughtime import kernels
 from throughtime.errors import InputError
+from throughtime.kernels.compiled import plain, transformed
 from throughtime.shapes import Bool, Tensor
 from throughtime.state import State, map_tensors, structure
 
@@ -275,6 +277,29 @@ class Stateless(Layer):
     def each(self, x: Tensor) -> Tensor:
         """What the layer does to every step."""
         raise NotImplementedError
+
+
+def on_real_steps(
+    function: Callable[[Tensor], Tensor], x: Tensor, mask: Bool[Tensor, "batch time"] | None
+) -> Tensor:
+    """What a function makes of each real step; zeros in padded steps, which cost nothing.
+
+    On a CPU the real steps are put side by side. A compiler cannot foresee how many there are, and
+    a GPU would have to wait for the answer: there all steps are computed, and padding is zero
+    before and after.
+
+    Args:
+        function: treats each step of `[batch, time, features]` by itself.
+        x: `[batch, time, features]`.
+        mask: True where a step is real; None: everywhere.
+    """
+    if mask is None:
+        return function(x)
+    if x.device.type == "cpu" and plain() and not transformed():
+        y = function(x[mask].unsqueeze(0)).squeeze(0)
+        return y.new_zeros(*mask.shape, y.shape[-1]).index_put((mask,), y)
+    real = mask.unsqueeze(-1)
+    return torch.where(real, function(torch.where(real, x, 0)), 0)
 
 
 def check_size(layer: str, argument: str, size: int) -> None:

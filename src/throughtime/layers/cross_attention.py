@@ -9,7 +9,7 @@ from torch.nn.functional import linear, pad
 from throughtime import kernels
 from throughtime.errors import InputError
 from throughtime.layers.attention import check_heads, draw_blocks
-from throughtime.layers.base import Layer, check_size
+from throughtime.layers.base import Layer, check_size, on_real_steps
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State, register
 
@@ -145,11 +145,12 @@ class CrossAttention(Layer):
         self.check_marks(memory, mask, None)
         if mask is None:
             mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
-        else:
-            memory = torch.where(mask.unsqueeze(-1), memory, 0)
+        made = on_real_steps(
+            lambda x: linear(x, self.weight_memory, self.bias_memory), memory, mask
+        )
         keys, values = (
             part.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-            for part in linear(memory, self.weight_memory, self.bias_memory).chunk(2, dim=-1)
+            for part in made.chunk(2, dim=-1)
         )
         return MemoryState(keys, values, mask)
 
@@ -173,9 +174,7 @@ class CrossAttention(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time size"], MemoryState]:
         """Queries; look; mix."""
-        if mask is not None:
-            x = torch.where(mask.unsqueeze(-1), x, 0)
-        q = linear(x, self.weight_query, self.bias_query)
+        q = on_real_steps(lambda x: linear(x, self.weight_query, self.bias_query), x, mask)
         q = q.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
         head, after = self._look(q, state), state
         if reset is not None:
@@ -183,10 +182,10 @@ class CrossAttention(Layer):
             initial = self.initial_state(x.shape[0])
             head = torch.where(begun[:, None, :, None], self._look(q, initial), head)
             after = _replaced(state, initial, reset.any(1))
-        output = linear(head.transpose(1, 2).flatten(2), self.weight_output, self.bias_output)
-        if mask is not None:
-            output = torch.where(mask.unsqueeze(-1), output, 0)
-        return output, after
+        return on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask), after
+
+    def _mix(self, heads: Tensor) -> Tensor:
+        return linear(heads, self.weight_output, self.bias_output)
 
     def _look(self, q: Tensor, memory: MemoryState) -> Float[Tensor, "batch heads time head"]:
         if memory.keys.shape[2] == 0:

@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 
 from throughtime.errors import InputError
 from throughtime.layers.attention import SelfAttention, draw_blocks
-from throughtime.layers.base import Layer, Stateless, check_size
+from throughtime.layers.base import Layer, Stateless, check_size, on_real_steps
 from throughtime.layers.cross_attention import CrossAttention
 from throughtime.layers.position import ABSOLUTE, POSITIONS, Position, check_position
 from throughtime.layers.stack import Stack
@@ -253,25 +253,28 @@ class TransformerBlock(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time size"], State]:
         """Each layer's answer added to what it was asked."""
+        past, memory = state if isinstance(state, BlockState) else (state, None)
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), x, 0)
 
-        def added(x: Tensor, layer: Layer, norm: Layer, state: State) -> tuple[Tensor, State]:
-            asked = self._norm(norm, x, mask) if self.norm_first else x
+        def attended(x: Tensor, layer: Layer, norm: Layer, state: State) -> tuple[Tensor, State]:
+            asked = norm(x, (), mask)[0] if self.norm_first else x
             answer, state = layer(asked, state, mask, reset)
             x = x + self.dropout(answer)[0]
-            return (x if self.norm_first else self._norm(norm, x, mask)), state
+            return (x if self.norm_first else norm(x, (), mask)[0]), state
 
-        past, memory = state if isinstance(state, BlockState) else (state, None)
-        x, after = added(x, self.attention, self.attention_norm, past)
+        x, after = attended(x, self.attention, self.attention_norm, past)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
-            x, memory = added(x, self.cross_attention, self.cross_attention_norm, memory)
+            x, memory = attended(x, self.cross_attention, self.cross_attention_norm, memory)
             after = BlockState(after, memory)
-        x, _ = added(x, self.feed_forward, self.feed_forward_norm, ())
-        return x, after
+        return on_real_steps(self._feed, x, mask), after
 
-    def _norm(self, norm: Layer, x: Tensor, mask: Tensor | None) -> Tensor:
-        return norm(x, (), mask)[0]
+    def _feed(self, x: Float[Tensor, "batch time size"]) -> Float[Tensor, "batch time size"]:
+        """Feed-forward, at every step by itself."""
+        norm, feed_forward = self.feed_forward_norm.each, self.feed_forward.each
+        if self.norm_first:
+            return x + self.dropout.each(feed_forward(norm(x)))
+        return norm(x + self.dropout.each(feed_forward(x)))
 
 
 class Encoder(Stack):

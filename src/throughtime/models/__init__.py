@@ -1,7 +1,7 @@
 """Whole models, put together from layers."""
 
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
-from throughtime.models.config import ModelConfig, build, fit_width, parameters
+from throughtime.models.config import ModelConfig, build
 from throughtime.models.heads import (
     Categorical,
     Head,
@@ -12,6 +12,7 @@ from throughtime.models.heads import (
 )
 from throughtime.models.inputs import NumberInputs, TokenInputs
 from throughtime.models.scaling import RunningScale, ScaleState, Scaling
+from throughtime.models.sizing import fit_width, parameters
 
 __all__ = [
     "Autoregressive",

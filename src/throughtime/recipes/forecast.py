@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from throughtime.models.config import ModelConfig, fit_width
+from throughtime.models.config import ModelConfig
+from throughtime.models.sizing import fit_width
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.opening import Opened
 from throughtime.training.config import TrainingConfig

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from throughtime.models.config import ModelConfig, fit_width
+from throughtime.models.config import ModelConfig
+from throughtime.models.sizing import fit_width
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import Opened
 from throughtime.training.config import TrainingConfig
@@ -30,7 +31,7 @@ def language(
     """
     task = opened.task
     assert isinstance(task, LanguageModelling)
-    words = task.vocabulary.kind == "words"
+    words = task.vocabulary.kind in ("words", "bpe")
     made = ModelConfig(
         **{
             "kind": kind,

@@ -17,6 +17,9 @@ LIKELIEST = 5
 class TextSession(Session):
     """A session on text: each observation is a piece of text of any length.
 
+    Text in pieces is judged as text in one if the pieces end where tokens do: anywhere for
+    characters, between words for words and bpe, of which each token of bpe has the space before it.
+
     Its state is the model's, and the parameters of the token to come: by them the first token of
     the next piece is judged.
 
@@ -63,10 +66,4 @@ class TextSession(Session):
         probabilities = self.model.head.distribution(parameters).probs  # pyright: ignore[reportAttributeAccessIssue]
         top = probabilities.topk(min(LIKELIEST, len(probabilities)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return {self._name(number): share for number, share in pairs}
-
-    def _name(self, number: int) -> str:
-        r"""A token as text; a byte that is no character by itself as `\xe2`."""
-        if self.vocabulary.kind == "bytes" and number > 127:
-            return f"\\x{number:02x}"
-        return self.vocabulary.decode([number])
+        return {self.vocabulary.name(number): share for number, share in pairs}

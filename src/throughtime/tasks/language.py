@@ -35,6 +35,7 @@ class LanguageModelling:
         device: where models are.
         test_rows: parallel streams at most when the test part is measured; 1 reads it from start to
             end, the state carried all the way.
+        characters: of the texts of validation and test; None counts those of the decoded tokens.
     """
 
     training: NDArray[np.int64]
@@ -43,6 +44,7 @@ class LanguageModelling:
     vocabulary: Vocabulary
     device: str = "cpu"
     test_rows: int = EVALUATION_ROWS
+    characters: tuple[int, int] | None = None
 
     def prepare(self, model: Autoregressive) -> None:
         """Check that the model knows every token."""
@@ -62,13 +64,8 @@ class LanguageModelling:
 
     def validate(self, model: Autoregressive, part: str = "validation") -> Score:
         """One token ahead over validation or test, the state carried along."""
-        if part not in ("validation", "test"):
-            raise InputError(f"part is {part!r}, expected 'validation' or 'test'")
-        tokens, most = (
-            (self.validation, EVALUATION_ROWS)
-            if part == "validation"
-            else (self.test, self.test_rows)
-        )
+        tokens = self._part(part)
+        most = EVALUATION_ROWS if part == "validation" else self.test_rows
         rows = max(1, min(most, len(tokens) // 64))
         window = max(1, min(256, EVALUATION_SCORES // (rows * len(self.vocabulary))))
         (windows,) = self._streams(tokens, rows, window, 0, shuffle=False).epoch(0)
@@ -76,8 +73,32 @@ class LanguageModelling:
         return evaluate(model, pieces, None, self.device)
 
     def metrics(self, model: Autoregressive, part: str = "test") -> dict[str, float]:
-        """`bits` per token (per character, for characters), and `perplexity`."""
-        return surprise(self.validate(model, part).nats)
+        """How well each token is foretold; see `measures`."""
+        return self.measures(self.validate(model, part).nats, part)
+
+    def measures(self, nats: float, part: str = "test") -> dict[str, float]:
+        """Nats per token in other units.
+
+        Returns:
+            `bits` per token, and `perplexity`; for other tokens than characters also
+            `bits_per_character`, which vocabularies can be compared by: all bits over all
+            characters of the part. An unknown word costs what `<unk>` costs, so a vocabulary that
+            does not know all words comes off too well.
+        """
+        found = surprise(nats)
+        if self.vocabulary.kind != "characters":
+            tokens = self._part(part)
+            if self.characters is None:
+                characters = len(self.vocabulary.decode(tokens))
+            else:
+                characters = self.characters[part == "test"]
+            found["bits_per_character"] = found["bits"] * len(tokens) / characters
+        return found
+
+    def _part(self, part: str) -> NDArray[np.int64]:
+        if part not in ("validation", "test"):
+            raise InputError(f"part is {part!r}, expected 'validation' or 'test'")
+        return self.validation if part == "validation" else self.test
 
     def _streams(
         self, tokens: NDArray[np.int64], rows: int, window: int, seed: int, *, shuffle: bool

@@ -1,22 +1,23 @@
 """From a name or a file to a task: what to read, how to read it, and where its parts end."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from throughtime.data import builtin
 from throughtime.data.columns import Columns
 from throughtime.data.corpus import TextParts, part_files, read_parts
 from throughtime.data.report import DataReport, data_report
 from throughtime.data.series import read_like
+from throughtime.data.sources import cut_points
 from throughtime.data.splits import PARTS, check_lengths, check_scale, split
 from throughtime.data.table import SeriesTable
-from throughtime.data.text import KINDS, Vocabulary, read_text, split_text
+from throughtime.data.text import KINDS, Vocabulary, read_text
 from throughtime.errors import InputError
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.language import EVALUATION_ROWS, LanguageModelling
@@ -24,6 +25,10 @@ from throughtime.tasks.language import EVALUATION_ROWS, LanguageModelling
 TASKS = ("forecast", "language")
 TABLES = (".csv", ".tsv", ".parquet", ".npy")
 TEXTS = (".txt", ".text", ".md", ".rst", ".log")
+BY_WORDS = ("words", "bpe")
+"""Vocabularies that are learnt from the training part."""
+EDGE = re.compile(r"(?<=\S)\s")
+"""Where a word ends."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,10 @@ class DataConfig:
     """Forecasting: steps ahead."""
 
     tokens: str = "characters"
-    """Language: `characters`, `bytes` or `words`."""
+    """Language: `characters`, `bytes`, `words` or `bpe` (pieces of words)."""
 
     vocabulary: int | None = None
-    """Language, words: how many at most; the others are read as `<unk>`."""
+    """Language: words at most, the others are read as `<unk>`; or tokens of bpe, 2,000 if None."""
 
     encoding: str = "utf-8"
     """Of text files and CSV."""
@@ -134,25 +139,29 @@ def open_data(
         task = Forecasting(loaded, parts, config.horizon, dtype, device)
         known = replace(config, task="forecast", columns=loaded.columns)
         return Opened(known, task, data_report(loaded, parts))
-    cut = _cut if isinstance(loaded, str) else _parted
-    whole, parts, vocabulary = cut(loaded, config, vocabulary)  # pyright: ignore[reportArgumentType]
-    training, validation, test = parts
+    texts = _cut(loaded, config) if isinstance(loaded, str) else loaded
+    whole = "".join(astuple(texts))
+    if vocabulary is None:
+        vocabulary = _vocabulary(config, texts.training, whole)
+    training, validation, test = (vocabulary.encode(text) for text in astuple(texts))
+    if not len(training) * len(validation) * len(test):
+        raise InputError(f"{config.source} is too short, one of its parts has no tokens")
     rows = EVALUATION_ROWS if isinstance(loaded, str) else 1  # 1: as figures are published
-    task = LanguageModelling(training, validation, test, vocabulary, device, rows)
+    task = LanguageModelling(
+        training, validation, test, vocabulary, device, rows,
+        characters=(len(texts.validation), len(texts.test)),
+    )  # fmt: skip
     report = data_report(
         whole,
-        {name: len(part) for name, part in zip(PARTS, parts, strict=True)},
+        dict(zip(PARTS, map(len, (training, validation, test)), strict=True)),
         source=Path(config.source).name or config.source,
-        unit=vocabulary.kind,
+        unit=f"{vocabulary.unit}s",
     )
     return Opened(replace(config, task="language"), task, report)
 
 
-Cut = tuple[str, tuple[NDArray[np.int64], ...], Vocabulary]
-
-
-def _cut(text: str, config: DataConfig, vocabulary: Vocabulary | None) -> Cut:
-    """One text, its parts in ids, one after another, and the vocabulary."""
+def _cut(text: str, config: DataConfig) -> TextParts:
+    """The parts of one text, one after another; words stay whole where words or pieces count."""
     try:
         shares = [float(share) for share in config.split.split(",")]
     except ValueError:
@@ -161,23 +170,18 @@ def _cut(text: str, config: DataConfig, vocabulary: Vocabulary | None) -> Cut:
         ) from None
     if len(shares) != 3:
         raise InputError(f"split is {config.split!r}, expected three shares, one per part")
-    if vocabulary is None:
-        vocabulary = _vocabulary(config, text[: max(1, int(shares[0] * len(text)))], text)
-    return text, split_text(vocabulary.encode(text), shares), vocabulary
-
-
-def _parted(texts: TextParts, config: DataConfig, vocabulary: Vocabulary | None) -> Cut:
-    """Likewise, of texts that have parts of their own."""
-    parts = (texts.training, texts.validation, texts.test)
-    whole = "".join(parts)
-    if vocabulary is None:
-        vocabulary = _vocabulary(config, texts.training, whole)
-    return whole, tuple(vocabulary.encode(part) for part in parts), vocabulary
+    cuts = cut_points("split_text", len(text), shares)
+    if config.tokens in BY_WORDS:
+        for at in (1, 2):
+            edge = EDGE.search(text, cuts[at])
+            if edge is not None and edge.start() < cuts[at + 1]:
+                cuts[at] = edge.start()
+    return TextParts(*(text[start:stop] for start, stop in pairwise(cuts)))
 
 
 def _vocabulary(config: DataConfig, training: str, whole: str) -> Vocabulary:
     """Which characters exist is no secret; words of the test part are, and read as unknown."""
-    known = training if config.tokens == "words" else whole
+    known = training if config.tokens in BY_WORDS else whole
     return Vocabulary.fit(known, config.tokens, max_size=config.vocabulary)  # pyright: ignore[reportArgumentType]
 
 

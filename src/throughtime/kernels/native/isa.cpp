@@ -9,6 +9,11 @@
 
 namespace throughtime {
 namespace TT_ISA {
+
+// Of decode/isa.cpp.
+void run_decode(const decode::Plan& plan, const decode::Call& call);
+void run_bend(decode::Activation kind, long count, const float* from, float* to);
+
 namespace {
 
 template <class T, class Cell>
@@ -63,6 +68,8 @@ constexpr Table make() {
     table.evaluate[1][1] = evaluate<double, sigmoid<vec<double>>>;
     table.evaluate[2][0] = evaluate<float, tanh<vec<float>>>;
     table.evaluate[2][1] = evaluate<double, tanh<vec<double>>>;
+    table.decode = run_decode;
+    table.bend = run_bend;
     return table;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "../decode/binding.h"
 #include "calls.h"
 #include "exchange.h"
 #include "isa.h"
@@ -221,4 +222,5 @@ NB_MODULE(_native, module) {
     });
     module.def("pooled", &pooled);
     module.def("release", &release);
+    decode::bind(module, [] { return table; });
 }

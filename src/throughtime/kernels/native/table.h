@@ -5,6 +5,12 @@
 
 namespace throughtime {
 
+namespace decode {
+struct Plan;
+struct Call;
+enum Activation : int;
+}  // namespace decode
+
 // Codes of the cells, as Python passes them.
 enum Cell { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, cells };
 
@@ -21,6 +27,9 @@ struct Table {
     void (*step[cells][2])(const Problem&);
     // By function (exp, sigmoid, tanh) and type: element by element.
     void (*evaluate[3][2])(long count, const void* from, void* to);
+    void (*decode)(const decode::Plan&, const decode::Call&);
+    // What stands between the matrices of a feed-forward layer, element by element.
+    void (*bend)(decode::Activation, long count, const float* from, float* to);
 };
 
 }  // namespace throughtime
