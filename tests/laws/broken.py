@@ -15,6 +15,7 @@ from tests.laws.broken_attention import (
     AttendsAcrossResets,
     CountsPadding,
     ForgetsPosition,
+    IgnoresResetsAtTheStart,
     LooksAhead,
     SeesAllInTraining,
 )
@@ -373,4 +374,5 @@ BROKEN = [
         missed_by=("gradients",),
     ),
     Broken(lambda: AttendsAcrossResets(4, 2), ("resets",), missed_by=("padding", "gradients")),
+    Broken(lambda: IgnoresResetsAtTheStart(4, 2), ("resets",), missed_by=("chunkable", "padding")),
 ]

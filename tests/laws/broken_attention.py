@@ -79,3 +79,10 @@ class SeesAllInTraining(SelfAttention):
 class AttendsAcrossResets(SelfAttention):
     def run(self, x, state, mask, reset):
         return super().run(x, state, mask, None)
+
+
+class IgnoresResetsAtTheStart(SelfAttention):
+    """The short way for calls with nothing before them forgets that there may be a reset."""
+
+    def run(self, x, state, mask, reset):
+        return super().run(x, state, mask, reset if state is not None else None)

@@ -19,9 +19,11 @@ from throughtime.layers import (
     SelfAttention,
     Stack,
     TransformerBlock,
+    attention,
     scaled_dot_product,
 )
 from throughtime.layers.position import POSITIONS, count_steps, rotate, sinusoidal, slopes, turn
+from throughtime.testing import check_layer
 
 
 def double(layer):
@@ -227,6 +229,41 @@ def test_weights_are_what_values_are_weighed_with(causal):
     expected = torch.nn.functional.linear(heads, layer.weight_output, layer.bias_output)
     output, _ = layer(x, before, mask)
     torch.testing.assert_close(output[mask], expected[mask], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_long_calls_are_cut_into_stretches_and_nothing_changes(position, monkeypatch):
+    layer = double(SelfAttention(4, 2, horizon=3, position=position))
+    x = torch.randn(2, 31, 4, dtype=torch.float64, requires_grad=True)
+    reset = torch.zeros(2, 31, dtype=torch.bool)
+    reset[0, 9] = reset[1, 20] = True
+    before = state.detach(layer(torch.randn(2, 5, 4, dtype=torch.float64))[1])
+    results = []
+    for block in (128, 4):
+        monkeypatch.setattr(attention, "BLOCK", block)
+        for marks in ((None, None), (before, None), (before, reset)):
+            output, after = layer(x, marks[0], None, marks[1])
+            (gradient,) = torch.autograd.grad(output.square().sum(), x)
+            results.append((output, gradient, *state.tensors(after)))
+    for whole, cut in zip(results[:3], results[3:], strict=True):
+        for one, two in zip(whole, cut, strict=True):
+            torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9)
+    monkeypatch.setattr(attention, "BLOCK", 2)
+    check_layer(layer, receptive_field=4, laws=["chunkable", "causal", "resets", "gradients"])
+
+
+def test_the_memory_of_a_long_call_follows_the_horizon(monkeypatch):
+    layer = SelfAttention(4, 1, horizon=64)
+    sizes = []
+
+    def watched(q, k, v, **options):
+        sizes.append((q.shape[2], k.shape[2]))
+        return torch.zeros_like(q)
+
+    monkeypatch.setattr(attention.kernels, "attention", watched)
+    layer(torch.randn(1, 1000, 4))
+    assert sum(time for time, _ in sizes) == 1000
+    assert max(reach for _, reach in sizes) <= 128 + 64
 
 
 def test_gradients_of_single_rows():

@@ -1,17 +1,19 @@
 """Self-attention: each step looks at the steps before it."""
 
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import linear
 
 from throughtime import kernels
 from throughtime.errors import InputError
 from throughtime.kernels.attention.reference import attention as scaled_dot_product
 from throughtime.kernels.attention.reference import weights as softmax_weights
+from throughtime.kernels.compiled import plain
 from throughtime.layers.base import Layer, check_size, on_real_steps
+from throughtime.layers.line import Line, SelfAttentionState, line_of, pieces, remembered
 from throughtime.layers.position import (
     POSITIONS,
     RELATIVE,
@@ -23,28 +25,13 @@ from throughtime.layers.position import (
     slopes,
     turn,
 )
-from throughtime.shapes import Bool, Float, Int, Tensor
-from throughtime.state import State, register
+from throughtime.shapes import Bool, Float, Tensor
+from throughtime.state import State
+
+BLOCK = 128
+"""Steps of a long call that are attended to at a time; as many as the horizon if that is more."""
 
 __all__ = ["SelfAttention", "SelfAttentionState", "scaled_dot_product"]
-
-
-@register
-class SelfAttentionState(NamedTuple):
-    """What causal self-attention remembers: a fixed window on the past.
-
-    Attributes:
-        keys: `[batch, kv_heads, horizon, head_size]`, of the last real steps, the oldest first;
-            zeros where there were none.
-        values: likewise.
-        real: `[batch, horizon]`, True where there is a step.
-        seen: `[batch]`, real steps of the sequence so far; whole numbers.
-    """
-
-    keys: Float[Tensor, "batch kv_heads horizon head"]
-    values: Float[Tensor, "batch kv_heads horizon head"]
-    real: Bool[Tensor, "batch horizon"]
-    seen: Int[Tensor, " batch"]
 
 
 class SelfAttention(Layer):
@@ -201,16 +188,19 @@ class SelfAttention(Layer):
         """Queries, keys and values; look; mix."""
         q, line, steps = self._project(x, state, mask, reset)
         time, reach = q.shape[2], line.keys.shape[2]
-        whole = line.real is None and reach == time <= self.horizon + 1
-        if self.causal and whole and self.slopes is None:
+        block = max(self.horizon, BLOCK)
+        begins = line.real is None and line.segment is None  # nothing before, nothing to skip
+        if self.causal and begins and reach <= self.horizon + 1 and self.slopes is None:
             head = kernels.attention(q, line.keys, line.values, causal=True)
+        elif self.causal and mask is None and time > 2 * block and plain():
+            stretches = pieces(q, line, steps, self.horizon, block)
+            head = torch.cat([self._look(*piece) for piece in stretches], dim=2)
         else:
-            allowed, bias = self._visible(line, steps, q.dtype)
-            head = kernels.attention(q, line.keys, line.values, allowed=allowed, bias=bias)
+            head = self._look(q, line, steps)
         output = on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask)
         if not self.causal:
             return output, ()
-        return output, _remember(line, steps, mask, reset, self.horizon, x.dtype)
+        return output, remembered(line, steps, mask, reset, self.horizon, x.dtype)
 
     def weights(
         self,
@@ -238,7 +228,7 @@ class SelfAttention(Layer):
 
     def _project(
         self, x: Tensor, state: Any, mask: Tensor | None, reset: Tensor | None
-    ) -> tuple[Float[Tensor, "batch heads time head"], "_Line", Steps]:
+    ) -> tuple[Float[Tensor, "batch heads time head"], Line, Steps]:
         """Queries, what they can see, and where they stand."""
         past = state or None
         steps = count_steps(x, None if past is None else past.seen, mask, reset)
@@ -252,13 +242,17 @@ class SelfAttention(Layer):
         if self.position == "rotary":
             by = turn(steps.place, self.head_size, q.dtype)
             q, k = rotate(q, by), rotate(k, by)
-        return q, _line(past, k, v, steps, mask), steps
+        return q, line_of(past, k, v, steps, mask), steps
+
+    def _look(self, q: Tensor, line: Line, steps: Steps) -> Float[Tensor, "batch heads time head"]:
+        allowed, bias = self._visible(line, steps, q.dtype)
+        return kernels.attention(q, line.keys, line.values, allowed=allowed, bias=bias)
 
     def _mix(self, heads: Tensor) -> Tensor:
         return linear(heads, self.weight_output, self.bias_output)
 
     def _visible(
-        self, line: "_Line", steps: Steps, dtype: torch.dtype
+        self, line: Line, steps: Steps, dtype: torch.dtype
     ) -> tuple[Bool[Tensor, "rows 1 #time steps"] | None, Tensor | None]:
         """Which steps each may attend to, and by how much the scores fall with distance."""
         distance = (steps.place.unsqueeze(2) - line.place.unsqueeze(1)).unsqueeze(1)
@@ -281,83 +275,6 @@ class SelfAttention(Layer):
         words += [f"kv_heads={self.kv_heads}"] if self.kv_heads != self.heads else []
         words += [f"position={self.position!r}"] if self.position != "none" else []
         return ", ".join(words)
-
-
-class _Line(NamedTuple):
-    """What can be seen: the remembered steps and those of the call.
-
-    Attributes:
-        keys: `[batch, kv_heads, steps, head_size]`.
-        values: likewise.
-        place: `[rows, steps]`, which step of its sequence each is.
-        real: `[batch, steps]`; None: all are.
-        segment: `[batch, steps]`, as of `Steps`; the remembered have 0. None without resets.
-    """
-
-    keys: Tensor
-    values: Tensor
-    place: Tensor
-    real: Tensor | None
-    segment: Tensor | None
-
-
-def _line(
-    past: SelfAttentionState | None, k: Tensor, v: Tensor, steps: Steps, mask: Tensor | None
-) -> _Line:
-    if past is None:
-        return _Line(k, v, steps.place, mask, steps.segment)
-    horizon = past.real.shape[1]
-    ago = torch.arange(-horizon, 0, device=k.device)
-    new = torch.ones(k.shape[0], k.shape[2], dtype=torch.bool, device=k.device)
-    return _Line(
-        torch.cat([past.keys.to(k.dtype), k], dim=2),
-        torch.cat([past.values.to(v.dtype), v], dim=2),
-        torch.cat([past.seen.unsqueeze(1) + ago, steps.place], dim=1),
-        torch.cat([past.real, new if mask is None else mask], dim=1),
-        None if steps.segment is None else pad(steps.segment, (horizon, 0)),
-    )
-
-
-def _remember(
-    line: _Line,
-    steps: Steps,
-    mask: Tensor | None,
-    reset: Tensor | None,
-    horizon: int,
-    dtype: torch.dtype,
-) -> SelfAttentionState:
-    """The last `horizon` real steps of the sequence that goes on."""
-    keys, values = line.keys.to(dtype), line.values.to(dtype)
-    batch, _, reach, _ = keys.shape
-    if mask is None and reset is None:
-        short = max(horizon - reach, 0)
-        real = line.real
-        if real is None:
-            real = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
-        return SelfAttentionState(
-            pad(keys, (0, 0, short, 0))[:, :, -horizon:],
-            pad(values, (0, 0, short, 0))[:, :, -horizon:],
-            pad(real, (short, 0))[:, -horizon:],
-            steps.after,
-        )
-    kept = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
-    real = kept if line.real is None else line.real
-    if mask is not None:
-        kept = torch.cat([kept[:, : reach - mask.shape[1]], mask], dim=1)
-    if line.segment is not None and reset is not None:
-        kept = kept & (line.segment == reset.sum(1, keepdim=True))
-    # Each kept step's place counted from the end; what falls before the window goes to a dump. The
-    # remembered places without a step are kept too, so that they move as they do without a mask.
-    from_end = kept.flip(1).cumsum(1).flip(1)
-    slot = torch.where(kept & (from_end <= horizon), horizon - from_end, horizon)
-    wide = slot[:, None, :, None].expand_as(keys)
-    empty = keys.new_zeros(batch, keys.shape[1], horizon + 1, keys.shape[3])
-    return SelfAttentionState(
-        empty.scatter(2, wide, keys)[:, :, :-1],
-        empty.scatter(2, wide, values)[:, :, :-1],
-        real.new_zeros(batch, horizon + 1).scatter(1, slot, real)[:, :-1],
-        steps.after,
-    )
 
 
 def check_heads(layer: str, size: int, heads: int, kv_heads: int | None) -> tuple[int, int]:

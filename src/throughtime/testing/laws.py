@@ -170,19 +170,21 @@ def padding(s: Subject) -> None:
 
 def resets(s: Subject) -> None:
     """After a reset it is as if the sequence had only begun, in whichever rows it happens."""
-    x, before = s.x(3, 9), s.warm()
+    x = s.x(3, 9)
     reset = s.marks("000010000", "000000000", "100000010")
-    output, after = s.layer(x, before, None, reset)
-    for row, begins in enumerate(([4], [], [0, 7])):
-        edges = [0, *begins, 9]
-        now = None if before is None else state.select(before, [row])
-        for number, (first, last) in enumerate(pairwise(edges)):
-            if number:
-                now = None
-            piece, now = s.layer(x[row : row + 1, first:last], now)
-            s.same("resets", "the output", output[row : row + 1, first:last], piece)
-        if s.causal:
-            s.same_state("resets", "the state", state.select(after, [row]), now)
+    for before in (s.warm(), None):
+        output, after = s.layer(x, before, None, reset)
+        for row, begins in enumerate(([4], [], [0, 7])):
+            edges = [0, *begins, 9]
+            now = None if before is None else state.select(before, [row])
+            for number, (first, last) in enumerate(pairwise(edges)):
+                if number:
+                    now = None
+                piece, now = s.layer(x[row : row + 1, first:last], now)
+                s.same("resets", "the output", output[row : row + 1, first:last], piece)
+            if s.causal:
+                s.same_state("resets", "the state", state.select(after, [row]), now)
+    before = s.warm()
     # A reset counts in a padded step too: what begins there has its first real step later.
     mask = s.marks("111100111", "111111111", "011111111")
     early, late = s.marks("000010000", "000000000", "100000010"), reset.clone()
