@@ -73,7 +73,7 @@ class TorchEncoder(nn.Module):
 
 
 class Ours(nn.Module):
-    """Ours as training calls it; the state goes out, as from one window to the next."""
+    """Ours as training calls it."""
 
     def __init__(self, layers, width, heads):
         super().__init__()
@@ -83,7 +83,7 @@ class Ours(nn.Module):
         )  # fmt: skip
 
     def loss(self, x, y):
-        hidden, context, self.state = self.model.features(x)
+        hidden, context, _ = self.model.features(x)
         return self.model.head.total_loss(hidden, y, context) / y.numel()
 
 

@@ -126,14 +126,17 @@ class SelfAttention(Layer):
         self.position = position
         self.causal = causal
         added = position not in ("none", *RELATIVE)
-        self.encoding = Position(size, position, length=length or 2 * horizon) if added else None
+        self.encoding = (
+            Position(size, position, length=2 * horizon if length is None else length)
+            if added
+            else None
+        )
         self.blocks = (size, self.kv_heads * self.head_size, self.kv_heads * self.head_size)
         self.weight_input = nn.Parameter(torch.empty(sum(self.blocks), size))
         self.weight_output = nn.Parameter(torch.empty(size, size))
         self.bias_input = nn.Parameter(torch.empty(sum(self.blocks))) if bias else None
         self.bias_output = nn.Parameter(torch.empty(size)) if bias else None
-        slope = torch.tensor(slopes(heads)) if position == "alibi" else None
-        self.register_buffer("slopes", slope, persistent=False)
+        self.slopes = slopes(heads) if position == "alibi" else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -174,6 +177,7 @@ class SelfAttention(Layer):
             and state.real.shape == (batch_size, self.horizon)
             and state.seen.shape == (batch_size,)
             and (state.real.dtype, state.seen.dtype) == (torch.bool, torch.long)
+            and state.real.device == state.seen.device == like.device
         )
         if not good:
             super().check_state(state, batch_size)
@@ -187,20 +191,18 @@ class SelfAttention(Layer):
     ) -> tuple[Float[Tensor, "batch time size"], State]:
         """Queries, keys and values; look; mix."""
         q, line, steps = self._project(x, state, mask, reset)
-        time, reach = q.shape[2], line.keys.shape[2]
-        block = max(self.horizon, BLOCK)
-        begins = line.real is None and line.segment is None  # nothing before, nothing to skip
-        if self.causal and begins and reach <= self.horizon + 1 and self.slopes is None:
+        if self.causal and self.slopes is None and self._begins(line):
             head = kernels.attention(q, line.keys, line.values, causal=True)
-        elif self.causal and mask is None and time > 2 * block and plain():
-            stretches = pieces(q, line, steps, self.horizon, block)
-            head = torch.cat([self._look(*piece) for piece in stretches], dim=2)
+        elif self.causal and mask is None and plain() and self._is_long(q):
+            stretches = pieces(q, line, steps, self.horizon, max(self.horizon, BLOCK))
+            head = torch.cat([self._look(*stretch) for stretch in stretches], dim=2)
         else:
             head = self._look(q, line, steps)
         output = on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask)
         if not self.causal:
             return output, ()
-        return output, remembered(line, steps, mask, reset, self.horizon, x.dtype)
+        dtype = self.weight_input.dtype  # not that of x, which autocast may have narrowed
+        return output, remembered(line, steps, mask, reset, self.horizon, dtype)
 
     def weights(
         self,
@@ -244,6 +246,17 @@ class SelfAttention(Layer):
             q, k = rotate(q, by), rotate(k, by)
         return q, line_of(past, k, v, steps, mask), steps
 
+    def _begins(self, line: Line) -> bool:
+        """Whether nothing came before, and nothing lies further back than the horizon.
+
+        What is exported must not depend on how long the example was.
+        """
+        alone = line.real is None and line.segment is None and not torch.compiler.is_exporting()
+        return alone and line.keys.shape[2] <= self.horizon + 1
+
+    def _is_long(self, q: Tensor) -> bool:
+        return q.shape[2] > 2 * max(self.horizon, BLOCK)
+
     def _look(self, q: Tensor, line: Line, steps: Steps) -> Float[Tensor, "batch heads time head"]:
         allowed, bias = self._visible(line, steps, q.dtype)
         return kernels.attention(q, line.keys, line.values, allowed=allowed, bias=bias)
@@ -266,7 +279,9 @@ class SelfAttention(Layer):
         allowed = reduce(torch.logical_and, conditions) if conditions else None
         if self.slopes is None:
             return allowed, None
-        return allowed, (-self.slopes[:, None, None] * distance.abs()).to(dtype)  # pyright: ignore
+        wide = torch.promote_types(dtype, torch.float32)
+        fall = torch.tensor(self.slopes, dtype=wide, device=distance.device).view(-1, 1, 1)
+        return allowed, (-fall * distance.abs()).to(dtype)
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""

@@ -142,6 +142,7 @@ class CrossAttention(Layer):
                 f"CrossAttention: memory has shape {list(memory.shape)}, "
                 f"expected [batch, steps, {self.memory_size}]"
             )
+        self.check_dtype(memory)
         self.check_marks(memory, mask, None)
         if mask is None:
             mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
@@ -152,19 +153,24 @@ class CrossAttention(Layer):
             part.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
             for part in made.chunk(2, dim=-1)
         )
-        return MemoryState(keys, values, mask)
+        dtype = self.weight_memory.dtype  # which autocast may have narrowed
+        return MemoryState(keys.to(dtype), values.to(dtype), mask)
 
     def check_state(self, state: State, batch_size: int) -> None:
         """A memory may have any number of steps."""
-        if isinstance(state, MemoryState):
-            steps = state.keys.shape[2]
-            form = (batch_size, self.kv_heads, steps, self.head_size)
-            if state.keys.shape == state.values.shape == form and state.real.shape == (
-                batch_size,
-                steps,
-            ):
-                return
-        super().check_state(state, batch_size)
+        like = self.weight_query
+        good = (
+            isinstance(state, MemoryState)
+            and state.keys.ndim == 4
+            and state.keys.shape == (batch_size, self.kv_heads, state.keys.shape[2], self.head_size)
+            and state.values.shape == state.keys.shape
+            and state.real.shape == (batch_size, state.keys.shape[2])
+            and state.real.dtype == torch.bool
+            and state.keys.dtype == state.values.dtype == like.dtype
+            and state.keys.device == state.values.device == state.real.device == like.device
+        )
+        if not good:
+            super().check_state(state, batch_size)
 
     def run(
         self,

@@ -106,14 +106,13 @@ def remembered(
     keys, values = line.keys.to(dtype), line.values.to(dtype)
     batch, _, reach, _ = keys.shape
     if mask is None and reset is None:
-        short = max(horizon - reach, 0)
         real = line.real
         if real is None:
             real = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
-        return SelfAttentionState(
-            pad(keys, (0, 0, short, 0))[:, :, -horizon:],
-            pad(values, (0, 0, short, 0))[:, :, -horizon:],
-            pad(real, (short, 0))[:, -horizon:],
+        return SelfAttentionState(  # as many places before as are wanted after, of any reach
+            pad(keys, (0, 0, horizon, 0))[:, :, reach:],
+            pad(values, (0, 0, horizon, 0))[:, :, reach:],
+            pad(real, (horizon, 0))[:, reach:],
             steps.after,
         )
     kept = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)

@@ -74,10 +74,10 @@ def count_steps(
 
 
 def frequencies(size: int, device: torch.device, base: float = 10_000.0) -> Float[Tensor, " half"]:
-    """Radians per step of each pair of features, $10000^{-2i/d}$, from 1 down; in float64.
+    """Radians per step of each pair of features, $10000^{-2i/d}$, from 1 down.
 
-    A position is a whole number of any size: in float32 its angle would lose a digit with every
-    power of ten.
+    In float64 where the device has it. A position is a whole number of any size: in float32 its
+    angle would lose a digit with every power of ten.
     """
     wide = torch.float32 if device.type == "mps" else torch.float64
     return base ** (-torch.arange(0, size, 2, device=device, dtype=wide) / size)
@@ -181,7 +181,7 @@ class Position(Layer):
         size: d, features per step.
         kind: `sinusoidal`, which needs no training and reaches anywhere, or `learned`.
         length: learned vectors. After the last one they begin again, so that a stream may be of any
-            length; within a horizon of up to `length` steps no two positions are the same.
+            length; within a horizon of less than `length` steps no two positions are the same.
 
     Attributes:
         weight: `[length, size]`, learned vectors; normal with deviation 0.02. None for sinusoidal.

@@ -242,7 +242,9 @@ class TransformerBlock(Layer):
 
     def check_state(self, state: State, batch_size: int) -> None:
         """Its layers check their parts; here only whether there are two."""
-        if self.cross_attention is not None and not isinstance(state, BlockState):
+        if state is not None and (self.cross_attention is not None) != isinstance(
+            state, BlockState
+        ):
             super().check_state(state, batch_size)
 
     def run(
@@ -271,10 +273,9 @@ class TransformerBlock(Layer):
 
     def _feed(self, x: Float[Tensor, "batch time size"]) -> Float[Tensor, "batch time size"]:
         """Feed-forward, at every step by itself."""
-        norm, feed_forward = self.feed_forward_norm.each, self.feed_forward.each
-        if self.norm_first:
-            return x + self.dropout.each(feed_forward(norm(x)))
-        return norm(x + self.dropout.each(feed_forward(x)))
+        asked = self.feed_forward_norm(x)[0] if self.norm_first else x
+        x = x + self.dropout(self.feed_forward(asked)[0])[0]
+        return x if self.norm_first else self.feed_forward_norm(x)[0]
 
 
 class Encoder(Stack):
@@ -306,8 +307,6 @@ class Encoder(Stack):
         Vaswani et al. 2017, "Attention is all you need".
     """
 
-    causal: bool = False
-
     def __init__(
         self,
         size: int,
@@ -319,13 +318,12 @@ class Encoder(Stack):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        causal = type(self).causal
+        _refuse_causal("Encoder", "Decoder", options)
         super().__init__(
             *_blocks(
-                type(self).__name__, size, heads, layers, position, length, dropout,
-                causal=causal, **options,
+                "Encoder", size, heads, layers, position, length, dropout, causal=False, **options
             )
-        )  # fmt: skip
+        )
         _calm(self)
 
 
@@ -334,6 +332,8 @@ class Decoder(Stack):
 
     Without `memory_size` this is the body of a language model. With it, an encoder's output goes in
     by [`remember`][throughtime.layers.Decoder.remember], whose answer is the state to start from.
+
+    The last matrix of each sum starts smaller, as in [`Encoder`][throughtime.layers.Encoder].
 
     Args:
         size: features per step, in and out.
@@ -384,9 +384,12 @@ class Decoder(Stack):
         memory_size: int | None = None,
         **options: Any,
     ) -> None:
+        check_size("Decoder", "horizon", horizon)
+        _refuse_causal("Decoder", "Encoder", options)
+        length = 2 * horizon if length is None else length
         super().__init__(
             *_blocks(
-                "Decoder", size, heads, layers, position, length or 2 * horizon, dropout,
+                "Decoder", size, heads, layers, position, length, dropout,
                 horizon=horizon, memory_size=memory_size, **options,
             )
         )  # fmt: skip
@@ -415,6 +418,11 @@ class Decoder(Stack):
             else layer.initial_state(memory.shape[0])  # pyright: ignore
             for layer in self.layers
         )
+
+
+def _refuse_causal(name: str, other: str, options: dict[str, Any]) -> None:
+    if "causal" in options:
+        raise InputError(f"{name}: got causal, expected {other} for blocks that are otherwise")
 
 
 def _blocks(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from throughtime.errors import InputError
 from throughtime.kernels import registry
 from throughtime.kernels.attention import fused, reference
 from throughtime.shapes import Bool, Float, Tensor
@@ -45,5 +46,7 @@ def attention(
         bias: B, added to the scores; a constant, without gradient.
         causal: only keys up to the query's own place; instead of `allowed` and `bias`.
     """
+    if causal and (allowed is not None or bias is not None):
+        raise InputError("attention: got causal and allowed or bias, expected one or the other")
     chosen = registry.choose("attention", q.device, q.dtype)
     return chosen.function(q, k, v, allowed, bias, causal)

@@ -30,11 +30,9 @@ def attention(
         mask = allowed | nothing
         if bias is not None:
             mask = torch.where(mask, bias, -torch.inf)
-    needed = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
-    if needed and plain():
-        output: Any = _TwiceDifferentiable.apply(q, k, v, mask, causal)
-    else:
-        output = _sdpa(q, k, v, mask, causal)
+    output: Any = _sdpa(q, k, v, mask, causal)
+    if output.requires_grad and plain():
+        output = _TwiceDifferentiable.apply(output, q, k, v, mask, causal)
     return output if nothing is None else torch.where(nothing, 0, output)
 
 
@@ -49,38 +47,36 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) ->
 
 
 class _TwiceDifferentiable(torch.autograd.Function):
-    """The fused kernel and its own gradient; the reference where that gradient is differentiated.
+    """What came out of the fused kernel; its second derivatives by the reference.
 
-    torch's fused attention has a first derivative only. The kernel's graph is recorded apart and
-    kept; asked for a gradient of the gradient, the reference is run instead.
+    torch's fused attention has a first derivative only. That one goes its own way. Asked for a
+    derivative of the derivative, the gradient turns off here into the reference.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
+        output: Tensor,
         q: Tensor,
         k: Tensor,
         v: Tensor,
         mask: Tensor | None,
         causal: bool,  # noqa: FBT001
     ) -> Tensor:
-        with torch.enable_grad():
-            leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-            output = _sdpa(leaves[0], leaves[1], leaves[2], mask, causal)
-        ctx.graph = output, leaves
         ctx.save_for_backward(q, k, v, mask)
         ctx.causal = causal
-        return output.detach()
+        return output.view_as(output)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not torch.is_grad_enabled():
-            output, leaves = ctx.graph
-            return (*torch.autograd.grad(output, leaves, gradient, retain_graph=True), None, None)
+            return gradient, None, None, None, None, None
         q, k, v, mask = ctx.saved_tensors
         allowed, bias = (lower(q, k), None) if ctx.causal else (None, mask)
         if mask is not None and mask.dtype == torch.bool:
             allowed, bias = mask, None
         output = reference.attention(q, k, v, allowed, bias)
-        found = torch.autograd.grad(output, (q, k, v), gradient, create_graph=True)
-        return (*found, None, None)
+        needed = ctx.needs_input_grad[1:4]
+        wanted = [x for x, needs in zip((q, k, v), needed, strict=True) if needs]
+        found = iter(torch.autograd.grad(output, wanted, gradient, create_graph=True))
+        return (None, *(next(found) if needs else None for needs in needed), None, None)
