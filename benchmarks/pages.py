@@ -8,7 +8,7 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import recompute, record
+from benchmarks import generation, recompute, record, shakespeare, transformer
 from benchmarks.streaming import CLOCK
 from throughtime.commands.peers import OURS, PACKED
 
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
     (language, DOCS / folder / name)
     for language, folder in (("en", ""), ("ko", "ko"))
-    for name in ("benchmarks.md", "kernels.md")
+    for name in ("benchmarks.md", "kernels.md", "results.md")
 ]
 PLACE = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 KOREAN = {
@@ -34,6 +34,19 @@ KOREAN = {
     "off, right": "벗어남, 오른쪽",
     "off, holes": "벗어남, 구멍",
     "through": "무엇으로",
+    "to CTranslate2": "CTranslate2 대비",
+    "layers x width": "층 x 너비",
+    "trained by": "학습한 것",
+    "characters/s": "글자/초",
+    "ours is": "우리 것은",
+    "share of peak": "최고 속도 대비",
+    "model": "모델",
+    "parameters": "매개변수",
+    "updates": "갱신",
+    "processor, s": "프로세서, 초",
+    "windows of 64, nats": "64글자 창, 나트",
+    "stream, nats": "스트림, 나트",
+    "published transformer": "발표된 트랜스포머",
     "machine": "기계",
     "processor": "프로세서",
     "cores": "코어",
@@ -122,6 +135,27 @@ def streaming(found):
     ]
 
 
+def generated(found):
+    """Tokens a second: a row per way, two columns per size."""
+    sizes = list(dict.fromkeys((row["layers"], row["width"]) for row in found["rows"]))
+    lines = {}
+    for row in found["rows"]:
+        ratio = generation.ratio(found["rows"], row)
+        lines.setdefault(row["name"], {})[row["layers"], row["width"]] = (
+            record.Number(f"{row['rate']:,.0f}"),
+            record.Number("" if ratio is None else record.times(ratio)),
+        )
+    header = ["through"]
+    for layers, width in sizes:
+        header += [f"{layers} layers of {width}, tokens/s", "to CTranslate2"]
+    nothing = (record.Number("–"), record.Number(""))
+    rows = [
+        [way, *(cell for size in sizes for cell in cells.get(size, nothing))]
+        for way, cells in lines.items()
+    ]
+    return header, rows
+
+
 TABLES = {
     "machine": ("recurrent", machine),
     "means": ("recurrent", means),
@@ -131,6 +165,9 @@ TABLES = {
     "streaming": ("streaming", streaming),
     "busy": ("recurrent-busy", means),
     "recompute": ("recompute", recompute.lines),
+    "generation": ("generation", generated),
+    "transformer": ("transformer", transformer.lines),
+    "shakespeare": ("shakespeare", lambda found: shakespeare.lines(found["found"])),
 }
 
 

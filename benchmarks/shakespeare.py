@@ -102,7 +102,7 @@ def measure(folder, kinds):
     return found
 
 
-def as_table(found):
+def lines(found):
     rows = [
         [
             kind,
@@ -116,7 +116,7 @@ def as_table(found):
     ]
     rows.append(["published transformer", "about 0.8 M", "2,000", "", f"{PUBLISHED}", ""])
     head = ["model", "parameters", "updates", "processor, s", "windows of 64, nats", "stream, nats"]
-    return table(head, rows)
+    return head, rows
 
 
 def loss_against_seconds(found):
@@ -141,7 +141,7 @@ def main():
         torch.set_num_threads(options.threads)
     found = measure(options.folder, [kind for kind in options.models.split(",") if kind])
     machine = versions()
-    text = f"{headline(machine)}\n\n{as_table(found)}"
+    text = f"{headline(machine)}\n\n{table(*lines(found))}"
     print(text)
     if options.save:
         figures = {"shakespeare": loss_against_seconds(found)}

@@ -258,6 +258,18 @@ def test_a_recipe_says_what_the_model_is(files, tmp_path):
     assert unknown == "--recipe is 'ptb', expected one of ptb-small-lstm, shakespeare-transformer"
 
 
+def test_what_is_for_a_transformer(files):
+    for option in (("--heads", 2), ("--reach", 7), ("--position", "none")):
+        for command in (("fit", files.text), ("compare", files.text, "--models", "lstm,gru")):
+            said = refusal(*command, *BRIEF, *option)
+            assert said == f"{option[0]} is for a transformer, and none is asked for"
+    both = refusal("fit", files.text, *BRIEF, "--width", 8, "--parameters", 9)
+    assert both == "fit: got --width and --parameters, expected one: the other follows"
+    told = ("--model", "transformer", "--width", 9, "--heads", 3, "--quiet")
+    odd = refusal("fit", files.text, *told)
+    assert odd == "width is 9, expected a multiple of 6, twice the heads"
+
+
 def test_too_few_parameters(files):
     for command in ("fit", "compare"):
         said = refusal(command, files.series, "--parameters", 3, "--quiet")
@@ -406,6 +418,9 @@ def test_a_checkpoint_that_is_missing_or_damaged(runs, tmp_path):
 
 def test_data_for_a_run_that_knows_its_own(files, runs):
     assert "takes no DATA" in refusal("fit", files.series, "--resume", runs["series"])
+    for option in (("--epochs", 9), ("--heads", 2), ("--out", "elsewhere"), ("--seed", 3)):
+        said = refusal("fit", "--resume", runs["series"], *option)
+        assert said == f"fit --resume goes on with a run as it was begun: no {option[0]}"
 
 
 # -- predict and stream ----------------------------------------------------------------------------

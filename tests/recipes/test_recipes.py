@@ -66,3 +66,14 @@ def test_a_configuration_survives_its_file(series, kind):
     config = recipes.forecast(series, kind)
     again = RunConfig.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config
+
+
+@pytest.mark.parametrize("heads", [1, 3, 6, 5])
+def test_any_number_of_heads_will_do(series, text, heads):
+    """The usual width gives way; one that is told does not, and hidden sizes stay usual with it."""
+    for recipe, opened in ((recipes.forecast, series), (recipes.language, text)):
+        config = recipe(opened, "transformer", parameters=30_000, model={"heads": heads})
+        assert config.model.width % (2 * heads) == 0
+        assert count(config.model) == pytest.approx(30_000, rel=0.05)
+    told = recipes.language(text, "transformer", model={"heads": heads, "width": 4 * heads})
+    assert (told.model.width, told.model.hidden) == (4 * heads, 0)

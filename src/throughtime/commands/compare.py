@@ -103,6 +103,7 @@ def compare(
     given: dict[str, Any] = locals()
     started = time.perf_counter()
     chosen = _kinds(models)
+    options.check_attends(given, chosen)
     opened = open_and_show(given, quiet=quiet)
     out = folder_for(out, "comparison", source)
     entries = [*model_entries(opened, chosen, given), *baseline_entries(opened, given)]

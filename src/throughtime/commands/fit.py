@@ -1,5 +1,6 @@
 """`throughtime fit`: train one model into a run folder."""
 
+import inspect
 import json
 import sys
 import time
@@ -117,6 +118,7 @@ def fit(
     given: dict[str, Any] = locals()
     started = time.perf_counter()
     if resume is not None:
+        _check_resumes(given)
         opened, config, folder = _resumed(source, resume, quiet=quiet)
         given |= {"device": config.training.device, "dtype": config.training.dtype}
     else:
@@ -161,8 +163,6 @@ def _begun(given: dict[str, Any], *, quiet: bool) -> tuple[Opened, RunConfig]:
     else:
         (entry,) = model_entries(opened, [given["model"] or "lstm"], given)
         config = entry.config
-    if given["width"] is not None:
-        config = replace(config, model=replace(config.model, width=given["width"]))
     training = replace(config.training, seed=given["seed"])
     if given["checkpoint_every"] is not None:
         training = replace(training, checkpoint_every=given["checkpoint_every"])
@@ -178,6 +178,9 @@ def _check_kind(given: dict[str, Any]) -> None:
     if given["recipe"] is None:
         if given["model"] not in (None, *NEURAL):
             raise InputError(f"--model is {given['model']!r}, expected one of {', '.join(NEURAL)}")
+        options.check_attends(given, [given["model"] or "lstm"])
+        if given["width"] is not None and given["parameters"] is not None:
+            raise InputError("fit: got --width and --parameters, expected one: the other follows")
         return
     if given["recipe"] not in recipes.PUBLISHED:
         known = ", ".join(recipes.PUBLISHED)
@@ -187,6 +190,16 @@ def _check_kind(given: dict[str, Any]) -> None:
     for option in said:
         if given[option] is not None:
             raise InputError(f"--recipe {given['recipe']} says what the model is: no --{option}")
+
+
+def _check_resumes(given: dict[str, Any]) -> None:
+    """A run goes on as it was begun: refuse what would have to be ignored."""
+    mine = ("source", "resume", "as_json", "quiet")
+    for name, value in given.items():
+        usual = inspect.signature(fit).parameters[name].default
+        if name not in mine and value != usual:
+            option = "time" if name == "time_column" else name.replace("_", "-")
+            raise InputError(f"fit --resume goes on with a run as it was begun: no --{option}")
 
 
 def _resumed(source: str | None, folder: Path, *, quiet: bool) -> tuple[Opened, RunConfig, Path]:

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they become."""
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import torch
@@ -68,8 +69,8 @@ Tokens = Annotated[
 ]
 VocabularySize = Annotated[
     int | None,
-    typer.Option("--vocabulary", help="Words at most, the others are <unk>; or tokens of bpe, "
-                 "2000 by default.", rich_help_panel=DATA),
+    typer.Option("--vocabulary", help="Words at most, the others count as unknown; or "
+                 "tokens of bpe, 2000 by default.", rich_help_panel=DATA),
 ]  # fmt: skip
 Encoding = Annotated[str, typer.Option(help="Of text and CSV.", rich_help_panel=DATA)]
 Sort = Annotated[
@@ -207,13 +208,21 @@ def model_fields(options: dict[str, Any]) -> dict[str, Any]:
     fields = {
         "layers": "layers",
         "dropout": "dropout",
+        "width": "width",
         "heads": "heads",
         "reach": "horizon",
         "position": "position",
         "head": "head",
         "scaling": "scaling",
     }
-    return {name: options[key] for key, name in fields.items() if options[key] is not None}
+    return {name: options[key] for key, name in fields.items() if options.get(key) is not None}
+
+
+def check_attends(options: dict[str, Any], kinds: Collection[str]) -> None:
+    """Refuse what is for a transformer where there is none."""
+    for name in ("heads", "reach", "position"):
+        if options[name] is not None and "transformer" not in kinds:
+            raise InputError(f"--{name} is for a transformer, and none is asked for")
 
 
 def training_fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`throughtime predict`: what comes next, by a trained model."""
 
 import csv
+import inspect
 import io
 import json
 import sys
@@ -76,7 +77,9 @@ def predict(
     """Forecast series (CSV: one row per series, target and step) or write text."""
     if out is not None and out.is_dir():
         raise InputError(f"--out {out} is a folder, expected the name of a file to write")
+    given: dict[str, Any] = locals()
     loaded = load_run(run, options.check_device(device))
+    _check_options(given, text=loaded.vocabulary is not None)
     if loaded.vocabulary is not None:
         if source is not None:
             raise InputError("predict: a run on text takes no DATA; give --prompt")
@@ -84,9 +87,6 @@ def predict(
         texts = _write(loaded, prompt, steps, sampling, stop or [], samples, seed)
         result = json.dumps(texts, ensure_ascii=False) if as_json else "\n\n".join(texts)
     else:
-        if prompt is not None or stop:
-            what = "--stop" if prompt is None else "--prompt"
-            raise InputError(f"predict: a run on series takes no {what}; give DATA")
         config = loaded.config.data
         table = load_source(config if source is None else replace(config, source=source))
         if not isinstance(table, SeriesTable):
@@ -100,6 +100,19 @@ def predict(
         sys.stdout.write(result if result.endswith("\n") else result + "\n")
     else:
         write_atomically(out, (result.rstrip("\n") + "\n").encode())
+
+
+def _check_options(given: dict[str, Any], *, text: bool) -> None:
+    """Refuse what is for the other kind of run."""
+    other = ("horizon", "paths", "levels") if text else (
+        "prompt", "steps", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+        "greedy", "stop", "samples",
+    )  # fmt: skip
+    for name in other:
+        if given[name] != inspect.signature(predict).parameters[name].default:
+            kind, more = ("text", "") if text else ("series", "; give DATA")
+            option = name.replace("_", "-")
+            raise InputError(f"predict: a run on {kind} takes no --{option}{more}")
 
 
 def _write(

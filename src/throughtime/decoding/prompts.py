@@ -126,6 +126,11 @@ def seen_in(lines: Lines, size: int) -> Bool[Tensor, "batch tokens"]:
 
 
 def _check_ids(name: str, ids: Tensor, axes: int) -> None:
+    if not isinstance(ids, Tensor):
+        raise InputError(
+            f"generate: {name} is a {type(ids).__name__}, expected a tensor of ids; "
+            "throughtime.decoding.write takes texts"
+        )
     whole = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
     if ids.ndim != axes or not (whole or not ids.numel()):
         form = "[time]" if axes == 1 else "[batch, time]"

@@ -14,6 +14,12 @@ def parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 
+def usual_width(kind: str, heads: int = 4) -> int:
+    """About 64, and for a transformer a multiple of twice its heads."""
+    unit = 2 * max(1, heads) if kind == "transformer" else 1
+    return unit * max(1, round(64 / unit))
+
+
 def fit_width(config: ModelConfig, target: int) -> ModelConfig:
     """The config whose model comes nearest to a number of parameters, by its width.
 

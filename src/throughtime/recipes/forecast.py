@@ -3,7 +3,7 @@
 from typing import Any
 
 from throughtime.models.config import ModelConfig
-from throughtime.models.sizing import fit_width
+from throughtime.models.sizing import fit_width, usual_width
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.opening import Opened
 from throughtime.training.config import TrainingConfig
@@ -42,6 +42,7 @@ def forecast(
     made = ModelConfig(
         **{
             "kind": kind,
+            "width": usual_width(kind, (model or {}).get("heads", ModelConfig.heads)),
             "targets": task.channels,
             "covariates": task.covariates,
             "scaling": "standard" if many else "fixed",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from throughtime.models.config import ModelConfig
-from throughtime.models.sizing import fit_width
+from throughtime.models.sizing import fit_width, usual_width
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import Opened
 from throughtime.training.config import TrainingConfig
@@ -35,6 +35,7 @@ def language(
     made = ModelConfig(
         **{
             "kind": kind,
+            "width": usual_width(kind, (model or {}).get("heads", ModelConfig.heads)),
             "tokens": len(task.vocabulary),
             "window": 4 if words else 8,
             "horizon": 64,
