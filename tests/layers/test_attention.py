@@ -57,7 +57,7 @@ def test_padding_on_either_side_or_none_is_the_same(position):
     ("position", "steps"),
     [
         *((position, 120) for position in POSITIONS),
-        pytest.param("rotary", 10_000, marks=pytest.mark.slow),
+        pytest.param("rotary", 10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_a_stream_far_beyond_the_horizon_equals_the_whole_run(position, steps):
