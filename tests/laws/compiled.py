@@ -1,6 +1,7 @@
 """Compile and export every case, by each implementation.
 
-Run by test_compile.py in a process without shape checks.
+Run by test_compile.py in processes without shape checks: `python -m tests.laws.compiled 0 4` takes
+the first of every four.
 """
 
 import json
@@ -51,7 +52,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     results = {}
-    for trial in TRIALS:
+    part, parts = (int(argument) for argument in sys.argv[1:])
+    for trial in TRIALS[part::parts]:
         for how in ("compile", "export"):
             try:
                 with trial.forced():
