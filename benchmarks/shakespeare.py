@@ -120,11 +120,13 @@ def lines(found):
 
 
 def loss_against_seconds(found):
-    figure, ax = plt.subplots(figsize=(6.4, 3.6))
+    figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     hues = colours([*found])
     for kind, one in found.items():
         ax.plot(*zip(*one["curve"], strict=True), color=hues[kind], marker=".", label=kind)
-    ax.set(xlabel="training, s", ylabel="validation, nats per character")
+    ax.set(
+        xlabel="training, s, other work beside it included", ylabel="validation, nats per character"
+    )
     ax.legend()
     return figure
 
