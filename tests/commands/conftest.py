@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,7 +80,14 @@ def start(*args, **options) -> Any:
     """`python -m throughtime ARGS`, a process of its own with pipes."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     command = [sys.executable, "-m", "throughtime", *map(str, args)]
-    return subprocess.Popen(command, env=environment(), text=True, **{**pipes, **options})
+    return subprocess.Popen(
+        command, env=environment(), text=True, preexec_fn=_hear_ctrl_c, **{**pipes, **options}
+    )
+
+
+def _hear_ctrl_c():
+    # Started in the background by a shell, the tests inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_alone(*args, stdin=b"", encoding="utf-8", cwd=None):
