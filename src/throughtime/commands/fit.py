@@ -1,6 +1,5 @@
 """`throughtime fit`: train one model into a run folder."""
 
-import inspect
 import json
 import sys
 import time
@@ -195,9 +194,8 @@ def _check_kind(given: dict[str, Any]) -> None:
 def _check_resumes(given: dict[str, Any]) -> None:
     """A run goes on as it was begun: refuse what would have to be ignored."""
     mine = ("source", "resume", "as_json", "quiet")
-    for name, value in given.items():
-        usual = inspect.signature(fit).parameters[name].default
-        if name not in mine and value != usual:
+    for name in options.told(fit, given):
+        if name not in mine:
             option = "time" if name == "time_column" else name.replace("_", "-")
             raise InputError(f"fit --resume goes on with a run as it was begun: no --{option}")
 

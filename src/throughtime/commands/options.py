@@ -1,6 +1,7 @@
 """Options that several commands share, and what they become."""
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import torch
@@ -216,6 +217,12 @@ def model_fields(options: dict[str, Any]) -> dict[str, Any]:
         "scaling": "scaling",
     }
     return {name: options[key] for key, name in fields.items() if options.get(key) is not None}
+
+
+def told(command: Callable[..., Any], given: dict[str, Any]) -> list[str]:
+    """The parameters of a command that were given another value than their default."""
+    usual = inspect.signature(command).parameters
+    return [name for name, value in given.items() if value != usual[name].default]
 
 
 def check_attends(options: dict[str, Any], kinds: Collection[str]) -> None:

@@ -1,7 +1,6 @@
 """`throughtime predict`: what comes next, by a trained model."""
 
 import csv
-import inspect
 import io
 import json
 import sys
@@ -108,8 +107,8 @@ def _check_options(given: dict[str, Any], *, text: bool) -> None:
         "prompt", "steps", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
         "greedy", "stop", "samples",
     )  # fmt: skip
-    for name in other:
-        if given[name] != inspect.signature(predict).parameters[name].default:
+    for name in options.told(predict, given):
+        if name in other:
             kind, more = ("text", "") if text else ("series", "; give DATA")
             option = name.replace("_", "-")
             raise InputError(f"predict: a run on {kind} takes no --{option}{more}")

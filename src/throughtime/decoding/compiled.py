@@ -13,10 +13,11 @@ from throughtime.kernels.decode import Matrix
 from throughtime.layers.attention import SelfAttention, SelfAttentionState
 from throughtime.layers.base import Layer
 from throughtime.layers.cross_attention import CrossAttention, MemoryState
+from throughtime.layers.feed_forward import FeedForward
 from throughtime.layers.position import ABSOLUTE, Position, PositionState, frequencies, slopes
 from throughtime.layers.stack import Stack
 from throughtime.layers.stateless import Dropout, Norm
-from throughtime.layers.transformer import BlockState, Decoder, FeedForward, TransformerBlock
+from throughtime.layers.transformer import BlockState, Decoder, TransformerBlock
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.heads.categorical import Categorical
 from throughtime.models.inputs import TokenInputs

@@ -3,6 +3,7 @@
 from throughtime.layers.attention import SelfAttention, SelfAttentionState, scaled_dot_product
 from throughtime.layers.base import Layer, Recurrent, Stateless
 from throughtime.layers.cross_attention import CrossAttention, MemoryState
+from throughtime.layers.feed_forward import FeedForward
 from throughtime.layers.gru import GRU, GRUState
 from throughtime.layers.lstm import LSTM, LSTMState
 from throughtime.layers.patches import PatchEmbedding
@@ -14,7 +15,6 @@ from throughtime.layers.transformer import (
     BlockState,
     Decoder,
     Encoder,
-    FeedForward,
     TransformerBlock,
 )
 from throughtime.layers.window import Window, WindowState

@@ -15,8 +15,8 @@ from throughtime.kernels.compiled import plain
 from throughtime.layers.base import Layer, check_size, on_real_steps
 from throughtime.layers.line import Line, SelfAttentionState, line_of, pieces, remembered
 from throughtime.layers.position import (
+    ABSOLUTE,
     POSITIONS,
-    RELATIVE,
     Position,
     Steps,
     check_position,
@@ -125,12 +125,9 @@ class SelfAttention(Layer):
         self.horizon = horizon
         self.position = position
         self.causal = causal
-        added = position not in ("none", *RELATIVE)
-        self.encoding = (
-            Position(size, position, length=2 * horizon if length is None else length)
-            if added
-            else None
-        )
+        length = 2 * horizon if length is None else length
+        added = position in ABSOLUTE
+        self.encoding = Position(size, position, length=length) if added else None
         self.blocks = (size, self.kv_heads * self.head_size, self.kv_heads * self.head_size)
         self.weight_input = nn.Parameter(torch.empty(sum(self.blocks), size))
         self.weight_output = nn.Parameter(torch.empty(size, size))
@@ -191,10 +188,11 @@ class SelfAttention(Layer):
     ) -> tuple[Float[Tensor, "batch time size"], State]:
         """Queries, keys and values; look; mix."""
         q, line, steps = self._project(x, state, mask, reset)
+        block = max(self.horizon, BLOCK)
         if self.causal and self.slopes is None and self._begins(line):
             head = kernels.attention(q, line.keys, line.values, causal=True)
-        elif self.causal and mask is None and plain() and self._is_long(q):
-            stretches = pieces(q, line, steps, self.horizon, max(self.horizon, BLOCK))
+        elif self.causal and mask is None and plain() and q.shape[2] > 2 * block:
+            stretches = pieces(q, line, steps, self.horizon, block)
             head = torch.cat([self._look(*stretch) for stretch in stretches], dim=2)
         else:
             head = self._look(q, line, steps)
@@ -253,9 +251,6 @@ class SelfAttention(Layer):
         """
         alone = line.real is None and line.segment is None and not torch.compiler.is_exporting()
         return alone and line.keys.shape[2] <= self.horizon + 1
-
-    def _is_long(self, q: Tensor) -> bool:
-        return q.shape[2] > 2 * max(self.horizon, BLOCK)
 
     def _look(self, q: Tensor, line: Line, steps: Steps) -> Float[Tensor, "batch heads time head"]:
         allowed, bias = self._visible(line, steps, q.dtype)

@@ -20,8 +20,8 @@ from throughtime.layers import (
     Stack,
     Window,
 )
+from throughtime.layers.feed_forward import FEED_FORWARDS
 from throughtime.layers.position import POSITIONS
-from throughtime.layers.transformer import FEED_FORWARDS
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.heads import (
     LEVELS,
