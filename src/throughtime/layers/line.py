@@ -106,14 +106,13 @@ def remembered(
     keys, values = line.keys.to(dtype), line.values.to(dtype)
     batch, _, reach, _ = keys.shape
     if mask is None and reset is None:
-        real = line.real
-        if real is None:
+        real, start = line.real, reach - horizon
+        if real is None:  # nothing was remembered: there may be too few steps
             real = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
-        return SelfAttentionState(  # as many places before as are wanted after, of any reach
-            pad(keys, (0, 0, horizon, 0))[:, :, reach:],
-            pad(values, (0, 0, horizon, 0))[:, :, reach:],
-            pad(real, (horizon, 0))[:, reach:],
-            steps.after,
+            keys, values = pad(keys, (0, 0, horizon, 0)), pad(values, (0, 0, horizon, 0))
+            real, start = pad(real, (horizon, 0)), reach
+        return SelfAttentionState(
+            keys[:, :, start:], values[:, :, start:], real[:, start:], steps.after
         )
     kept = torch.ones(batch, reach, dtype=torch.bool, device=keys.device)
     real = kept if line.real is None else line.real
