@@ -260,7 +260,7 @@ def product_of_bytes(x, weight, bias=None):
 
 @pytest.fixture
 def bytes_everywhere(monkeypatch):
-    for module in ("attention", "transformer", "cross_attention"):
+    for module in ("attention", "feed_forward", "cross_attention"):
         monkeypatch.setattr(f"throughtime.layers.{module}.linear", product_of_bytes)
     monkeypatch.setattr("torch.nn.functional.linear", product_of_bytes)
 
