@@ -16,10 +16,11 @@ from torch import nn
 from throughtime import kernels, recipes
 from throughtime.layers import Layer
 from throughtime.layers.lstm import LSTMState
-from throughtime.models.config import build
+from throughtime.models import build
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.likelihood import loss
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.opening import open_data
 from throughtime.training.trainer import Trainer
 
 

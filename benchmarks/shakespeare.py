@@ -18,11 +18,13 @@ import torch
 
 from benchmarks.record import Number, add_options, headline, save, short, table, versions
 from throughtime import recipes
-from throughtime.data.text import Vocabulary, read_text
+from throughtime.data.reading import read_text
+from throughtime.data.text import Vocabulary
 from throughtime.inspect.theme import colours
 from throughtime.models.sizing import count
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.language import LanguageModelling
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.opening import open_data
 from throughtime.training.fitting import fit
 
 CONTEXT = 64

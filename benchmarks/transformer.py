@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from benchmarks import record
 from throughtime.commands.clocks import in_turn, matrix_rates
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 from throughtime.models.sizing import parameters
 
 TOKENS, CONTEXT = 65, 256

@@ -6,7 +6,8 @@ import torch
 from throughtime import recipes
 from throughtime.decoding import Sampling, generate
 from throughtime.inspect.attention import attention_maps, draw_attention
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.data_config import DataConfig
+from throughtime.tasks.opening import open_data
 from throughtime.training.fitting import fit
 
 opened = open_data(DataConfig("words"))  # made-up words; the vowels of each agree

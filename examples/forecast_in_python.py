@@ -3,8 +3,9 @@
 import numpy as np
 
 from throughtime import recipes
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.forecasting import Forecasting
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.opening import open_data
 from throughtime.training.fitting import fit
 
 opened = open_data(DataConfig("nyc-temperature", horizon=24))

@@ -225,7 +225,7 @@ def test_an_unknown_character_at_prediction(runs):
         (("--depth", 2), "depth is 2, expected at least the window's 8"),
         (("--truncation", "random"), "depth is None, expected more than the window's 8"),
         (("--truncation", "some"), "expected one of full, truncated, random, unbiased"),
-        (("--schedule", "some"), "expected one of constant, cosine, plateau, halving"),
+        (("--schedule", "some"), "expected one of constant, cosine, inverse_root, plateau"),
         (("--optimizer", "adam"), "expected one of adamw, sgd"),
         (("--patience", 0), "patience is 0, expected at least 1"),
         (("--dropout", 1), "dropout is 1.0, expected a probability in [0, 1)"),
@@ -255,7 +255,7 @@ def test_a_recipe_says_what_the_model_is(files, tmp_path):
     assert said("--model", "lstm").endswith("no --model")
     assert said() == "ptb-small-lstm is for text cut into words: --tokens words"
     unknown = refusal("fit", files.text, *BRIEF, "--recipe", "ptb")
-    assert unknown == "--recipe is 'ptb', expected one of ptb-small-lstm, shakespeare-transformer"
+    assert unknown.startswith("--recipe is 'ptb', expected one of ptb-small-lstm, shakespeare-")
 
 
 def test_what_is_for_a_transformer(files):
@@ -513,7 +513,7 @@ def test_the_state_of_another_run(runs, tmp_path):
 def test_a_mistake_ends_the_process_with_2_and_one_line(tmp_path):
     done = run_alone("fit", tmp_path / "gone.csv")
     assert (done.code, done.out) == (2, "")
-    assert one_line(done.err).endswith("python-docs, words")
+    assert one_line(done.err).endswith("reversal, copy, numerals")
 
 
 def test_input_in_another_encoding(runs):

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 
 from throughtime.data import builtin
+from throughtime.data.pairs import PairTexts
 from throughtime.data.series import SeriesTable
 from throughtime.errors import InputError, MissingExtra
 
 
 def test_every_name_loads_and_says_where_it_comes_from():
     found = builtin.names()
-    assert len(found) == 6
+    assert len(found) == 9
     for name, line in found.items():
         assert re.search(r"public domain|PSF licence|made by", line)
         assert "\n" not in line
         data = builtin.load(name)
         assert isinstance(data, str) == line.startswith("text:")
+        assert isinstance(data, PairTexts) == line.startswith("pairs:")
         if isinstance(data, SeriesTable):
             assert data.source == name
             assert all(np.isfinite(each.covariates).all() for each in data.series)
@@ -139,6 +141,66 @@ def test_words_are_different_can_be_spoken_and_keep_harmony():
 def test_words_are_the_same_on_every_machine():
     assert builtin.generate_words(3) == ["rarrultorkvant", "sluntslat", "sanbrusttul"]
     assert str(builtin.load("words")).count("\n") == 2000
+
+
+def pairs(name) -> PairTexts:
+    data = builtin.load(name)
+    assert isinstance(data, PairTexts)
+    return data
+
+
+@pytest.mark.parametrize("name", ["copy", "reversal", "numerals"])
+def test_pairs_are_different_and_the_same_every_time(name):
+    found = pairs(name)
+    assert found == pairs(name)
+    assert len(found.sources) == len(found.targets) == len(set(found.sources)) == 6900
+    with pytest.raises(InputError, match="has no columns to choose"):
+        builtin.load(name, targets=("a",))
+
+
+def test_copies_and_reversals():
+    copies, reversals = pairs("copy"), pairs("reversal")
+    assert copies.sources == copies.targets == reversals.sources
+    assert [word[::-1] for word in reversals.targets] == reversals.sources
+    assert all(re.fullmatch("[a-z]{3,12}", word) for word in copies.sources)
+    assert {len(word) for word in copies.sources} == set(range(3, 13))
+    assert copies != builtin.generate_copies(seed=1)
+    assert builtin.generate_copies(2).sources == ["tkgnkuhmpxn", "tqgxz"]
+
+
+SAID = {
+    0: "zero",
+    13: "thirteen",
+    20: "twenty",
+    99: "ninety nine",
+    100: "one hundred",
+    101: "one hundred one",
+    4217: "four thousand two hundred seventeen",
+    10_000: "ten thousand",
+    70_012: "seventy thousand twelve",
+    99_999: "ninety nine thousand nine hundred ninety nine",
+}
+
+
+def test_numerals_are_what_one_says():
+    for number, words in SAID.items():
+        assert builtin._said(number) == words
+    # Reading back gives the number, so no two of all are said alike.
+    worth = {word: at for at, word in enumerate(builtin._ONES)}
+    worth |= {word: 20 + 10 * at for at, word in enumerate(builtin._TENS)}
+    numerals = pairs("numerals")
+    for source, target in zip(*numerals, strict=True):
+        total = part = 0
+        for word in target.split():
+            if word == "thousand":
+                total, part = 1000 * part, 0
+            else:
+                part = 100 * part if word == "hundred" else part + worth[word]
+        assert str(total + part) == source
+    assert {str(number) for number in range(100)} <= set(numerals.sources)
+    assert max(map(int, numerals.sources)) > 99_000
+    with pytest.raises(InputError, match="expected at most 50,000"):
+        builtin.generate_numerals(60_000)
 
 
 def test_python_docs_are_plain_characters():

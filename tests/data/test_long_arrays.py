@@ -231,7 +231,8 @@ import sys
 from pathlib import Path
 import torch
 from throughtime import recipes
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.data_config import DataConfig
+from throughtime.tasks.opening import open_data
 from throughtime.training.fitting import fit
 
 def most():

@@ -1,4 +1,3 @@
-import gzip
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from throughtime.data.text import (
     FORMAT,
     Vocabulary,
     encode_documents,
-    read_text,
     split_documents,
     split_text,
 )
@@ -181,51 +179,6 @@ def test_vocabulary_refuses():
     form = json.loads(Vocabulary.fit("ab").to_json())
     with pytest.raises(InputError):
         Vocabulary.from_json(json.dumps({**form, "kind": "syllables"}))
-
-
-class TestReadText:
-    def test_reads(self, tmp_path):
-        path = tmp_path / "a.txt"
-        path.write_bytes("\ufeffzwölf\r\nBoxkämpfer\rjagen".encode())
-        assert read_text(path) == "zwölf\nBoxkämpfer\njagen"
-        path.write_bytes("zwölf".encode("utf-16"))
-        assert read_text(path, "utf-16") == "zwölf"
-
-    def test_reads_packed(self, tmp_path):
-        path = tmp_path / "a.txt.gz"
-        path.write_bytes(gzip.compress("zwölf\n".encode()))
-        assert read_text(path) == "zwölf\n"
-        path.write_bytes(gzip.compress(b"a" * 1000)[:-5])
-        with pytest.raises(InputError, match="not whole gzip"):
-            read_text(path)
-        path.write_bytes(b"never packed")
-        with pytest.raises(InputError, match="not whole gzip"):
-            read_text(path)
-
-    def test_refuses_another_encoding(self, tmp_path):
-        path = tmp_path / "a.txt"
-        path.write_bytes("zwölf".encode("latin-1"))
-        with pytest.raises(
-            InputError, match=r"is not utf-8, at byte 2 stands 0xF6; .* --encoding cp1252"
-        ):
-            read_text(path)
-        assert read_text(path, "cp1252") == "zwölf"
-        path.write_bytes("zwölf".encode("utf-16"))
-        with pytest.raises(InputError, match="--encoding utf-16"):
-            read_text(path)
-        with pytest.raises(InputError, match="encoding is 'klingon'"):
-            read_text(path, "klingon")
-
-    @pytest.mark.parametrize("content", ["", " \n\n"])
-    def test_refuses_an_empty_file(self, tmp_path, content):
-        (tmp_path / "a.txt").write_text(content)
-        with pytest.raises(InputError, match="is empty"):
-            read_text(tmp_path / "a.txt")
-
-    def test_refuses_a_missing_file(self, tmp_path):
-        for path in (tmp_path / "none.txt", tmp_path):
-            with pytest.raises(InputError, match="there is no file"):
-                read_text(path)
 
 
 class TestSplitText:

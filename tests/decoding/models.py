@@ -2,7 +2,7 @@
 
 import torch
 
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 from throughtime.models.ngram import NGram
 
 TOKENS = 11

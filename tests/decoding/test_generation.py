@@ -8,7 +8,7 @@ from throughtime.decoding import ModelStepper, Sampling, generate, row_seeds, st
 from throughtime.decoding.randomness import BLOCK, Uniforms
 from throughtime.decoding.sampling import penalise
 from throughtime.errors import InputError
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 from throughtime.state import tensors
 
 KINDS = ["window", "rnn", "gru", "lstm", "ngram", "transformer"]
@@ -95,6 +95,17 @@ def test_a_state_goes_on_where_it_was_left(kind):
         _, state = model(fed[None])
     rest = generate(model, [prompt[5:]], 7, state=state, sampling=GREEDY)
     assert torch.equal(rest.tokens, whole.tokens)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "compiled"])
+def test_from_a_state_the_marker_of_the_beginning_may_be_fed(kind):
+    model = make("transformer").float() if kind == "compiled" else make(kind)
+    for sampling in (GREEDY, Sampling(greedy=True, repetition_penalty=1.5)):  # it was never seen
+        empty = generate(model, prompts(0, 0), 8, sampling=sampling)
+        state = model.initial_state(2)
+        begun = generate(model, model.begin(2), 8, state=state, sampling=sampling)
+        assert torch.equal(begun.tokens, empty.tokens)
+        assert torch.equal(begun.log_probs, empty.log_probs)
 
 
 @pytest.mark.parametrize("kind", ["gru", "ngram"])
@@ -256,7 +267,10 @@ def test_no_steps():
         ),
         ({"prompts": torch.ones(3, dtype=torch.long)}, r"expected ids \[batch, time\]"),
         ({"prompts": [torch.ones(1, 2)]}, r"prompt 0 .* expected ids \[time\]"),
-        ({"prompts": [torch.tensor([1]), torch.tensor([11])]}, "hold id 11, expected 0 to 10"),
+        (
+            {"prompts": [torch.tensor([1]), torch.tensor([12])]},
+            "hold id 12, expected 0 to 10, or 11 for the beginning",
+        ),
         ({"prompts": [torch.tensor([-1])]}, "hold id -1, expected 0 to 10"),
         ({"mask": torch.ones(1, 3, dtype=torch.bool)}, "got a mask beside a list"),
         (

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from throughtime.inspect.attention import attention_maps, draw_attention
 from throughtime.inspect.theme import THEMES
 from throughtime.layers import SelfAttention
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 
 
 @pytest.fixture

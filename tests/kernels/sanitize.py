@@ -88,7 +88,10 @@ def main(arguments):
     extension = build()
     if not any("test_" in argument for argument in arguments):
         files = (f"tests/kernels/test_{name}.py" for name in TESTS)
-        files = [*files, "tests/decoding/test_compiled.py"]
+        decoding = (
+            f"tests/decoding/test_compiled{part}.py" for part in ("", "_recurrent", "_beams")
+        )
+        files = [*files, *decoding]
         arguments = [*files, "--deselect", LEFT_OUT, *arguments]
     # A sanitizer stops the process: pytest must not hold back what it prints.
     command = [sys.executable, "-m", __spec__.name, "--run", str(extension), "-s"]

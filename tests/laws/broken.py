@@ -17,6 +17,7 @@ from tests.laws.broken_attention import (
     ForgetsPosition,
     IgnoresResetsAtTheStart,
     LooksAhead,
+    LooksAtPadding,
     SeesAllInTraining,
 )
 from throughtime.layers import GRU, LSTM, Bidirectional, Dropout, LSTMState, Norm, Window
@@ -374,5 +375,11 @@ BROKEN = [
         missed_by=("gradients",),
     ),
     Broken(lambda: AttendsAcrossResets(4, 2), ("resets",), missed_by=("padding", "gradients")),
+    Broken(
+        lambda: LooksAtPadding(4, 3),
+        ("agreement",),
+        {"peer": peers.additive_attention, "memory": False},
+        missed_by=("chunkable", "padding", "rows"),
+    ),
     Broken(lambda: IgnoresResetsAtTheStart(4, 2), ("resets",), missed_by=("chunkable", "padding")),
 ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from tests.laws.cases import Annotated
 from throughtime.layers import SelfAttention, SelfAttentionState
 
 functional: Any = torch.nn.functional
@@ -86,3 +87,10 @@ class IgnoresResetsAtTheStart(SelfAttention):
 
     def run(self, x, state, mask, reset):
         return super().run(x, state, mask, reset if state is not None else None)
+
+
+class LooksAtPadding(Annotated):
+    """Steps of the memory that are not real get their share."""
+
+    def weights(self, x, memory):
+        return super().weights(x, memory._replace(real=torch.ones_like(memory.real)))

@@ -19,16 +19,19 @@ from throughtime.layers import (
     Embedding,
     Encoder,
     FeedForward,
+    GlobalAttention,
     Linear,
     Norm,
     PatchEmbedding,
     Position,
+    RecurrentDecoder,
     Residual,
     SelfAttention,
     Stack,
     TransformerBlock,
     Window,
 )
+from throughtime.layers.memory import MemoryLayer
 from throughtime.layers.position import POSITIONS
 from throughtime.state import map_tensors
 
@@ -46,11 +49,11 @@ def ids(batch, time):
     return torch.randint(9, (batch, time))
 
 
-class WithMemory(CrossAttention):
-    """Cross-attention whose initial state has a memory, so that there is something to look at."""
+class HasMemory(MemoryLayer):
+    """A layer whose initial state has a memory, so that there is something to look at."""
 
-    def __init__(self, size, heads, **options):
-        super().__init__(size, heads, **options)
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
         self.memory = nn.Parameter(torch.randn(5, self.memory_size))
         self.register_buffer("real", torch.tensor([True, False, True, True, True]))
 
@@ -62,12 +65,29 @@ class WithMemory(CrossAttention):
         )
 
 
+class WithMemory(HasMemory, CrossAttention):
+    """Cross-attention with a memory."""
+
+
+class Annotated(HasMemory, GlobalAttention):
+    """Global attention with a memory."""
+
+
 def decoder_with_memory(**options):
     """A decoder in whose blocks the memory is there from the start."""
     decoder = Decoder(4, 2, 1, memory_size=3, horizon=3, **options)
     for block in decoder.layers:
         if isinstance(block, TransformerBlock):
             block.cross_attention = WithMemory(4, 2, memory_size=3)
+    return decoder
+
+
+def recurrent_decoder_with_memory(*sizes, **options):
+    """A recurrent decoder that has something to look at from the start."""
+    decoder = RecurrentDecoder(*sizes, memory_size=3, **options)
+    for index, layer in enumerate(decoder.layers):
+        if isinstance(layer, GlobalAttention):
+            decoder.layers[index] = Annotated(4, 3, score=layer.score)
     return decoder
 
 
@@ -153,6 +173,16 @@ CASES = [
         lambda: WithMemory(8, 4, memory_size=3, kv_heads=2),
         {"memory": False},
     ),
+    Case(
+        "global-attention-additive",
+        lambda: Annotated(4, 3),
+        {"memory": False, "peer": peers.additive_attention},
+    ),
+    Case(
+        "global-attention-multiplicative",
+        lambda: Annotated(4, score="multiplicative"),
+        {"memory": False, "peer": peers.multiplicative_attention},
+    ),
     Case("feed-forward-gelu", lambda: FeedForward(4)),
     Case("feed-forward-relu", lambda: FeedForward(3, 5, activation="relu")),
     Case("feed-forward-swiglu", lambda: FeedForward(4, activation="swiglu")),
@@ -182,6 +212,15 @@ CASES = [
     Case("decoder", lambda: Decoder(4, 2, 2, horizon=3), {"receptive_field": 7}),
     Case("decoder-rotary", lambda: Decoder(4, 2, 1, horizon=30, position="rotary", norm="rms")),
     Case("decoder-with-memory", decoder_with_memory, {"receptive_field": 4}),
+    Case("recurrent-decoder", lambda: recurrent_decoder_with_memory(3, 4, cell="gru")),
+    Case(
+        "recurrent-decoder-of-two-layers",
+        lambda: recurrent_decoder_with_memory(3, 4, 2, attention="multiplicative", dropout=0.1),
+    ),
+    Case(
+        "recurrent-decoder-that-does-not-look",
+        lambda: RecurrentDecoder(3, 4, 2, cell="rnn", memory_size=3, attention="none"),
+    ),
     Case(
         "stack-of-recurrence-and-attention",
         lambda: Stack(

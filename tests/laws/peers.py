@@ -186,6 +186,32 @@ def torch_cross(layer, x, state):
     return output.transpose(0, 1), state
 
 
+def additive_attention(layer, x, state):
+    """Bahdanau's score, one pair of steps after another."""
+
+    def score(h, key):
+        return layer.weight_score @ torch.tanh(layer.weight_query @ h + key)
+
+    return _annotated(layer, x, state, score)
+
+
+def multiplicative_attention(layer, x, state):
+    return _annotated(layer, x, state, lambda h, key: h @ key)
+
+
+def _annotated(layer, x, state, score):
+    rows = []
+    for steps, keys, values, real in zip(x, *state, strict=True):
+        there = real.nonzero().squeeze(1).tolist()
+        row = []
+        for h in steps:
+            scores = torch.stack([score(h, keys[s]) for s in there])
+            found = scores.softmax(0) @ values[there]
+            row.append(torch.tanh(layer.weight_output @ torch.cat([found, h]) + layer.bias))
+        rows.append(torch.stack(row))
+    return torch.stack(rows), state
+
+
 def torch_encoder_layer(layer, x, state):
     theirs = torch.nn.TransformerEncoderLayer(
         layer.input_size, layer.attention.heads, layer.feed_forward.hidden_size, 0.0,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from throughtime.errors import InputError
+from throughtime.models import ModelConfig, build
 from throughtime.models import config as configs
-from throughtime.models.config import ModelConfig, build
 from throughtime.models.sizing import count, fit_width, parameters
 
 CASES = {

@@ -6,11 +6,12 @@ from torch import nn
 
 from throughtime import recipes
 from throughtime.errors import InputError
-from throughtime.models.config import build
+from throughtime.models import build
 from throughtime.models.sizing import count
 from throughtime.recipes.published import ptb_small_lstm
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.likelihood import loss
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.opening import open_data
 from throughtime.training.schedules import make_schedule
 from throughtime.training.trainer import Trainer
 

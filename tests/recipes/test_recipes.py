@@ -8,8 +8,11 @@ import pytest
 from throughtime import recipes
 from throughtime.models.config import NEURAL
 from throughtime.models.sizing import count
-from throughtime.tasks.opening import DataConfig, open_data
+from throughtime.tasks.data_config import DataConfig
+from throughtime.tasks.opening import open_data
 from throughtime.training.run import RunConfig
+
+OF_PAIRS = tuple(kind for kind in NEURAL if kind != "window")
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +23,30 @@ def series():
 @pytest.fixture(scope="module")
 def text():
     return open_data(DataConfig("words"))
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return open_data(DataConfig("numerals", tokens="characters,words"))
+
+
+@pytest.mark.parametrize("kind", OF_PAIRS)
+def test_a_model_of_pairs_has_about_the_parameters_asked_for(pairs, kind):
+    config = recipes.translation(pairs, kind, parameters=30_000)
+    known = pairs.task.vocabulary
+    assert (config.model.source_tokens, config.model.tokens) == (
+        known.source_tokens, known.target_tokens,
+    )  # fmt: skip
+    assert count(config.model) == pytest.approx(30_000, rel=0.05)
+    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_joint_vocabulary_shares_its_vectors():
+    joint = open_data(DataConfig("copy", tokens="characters", joint=True))
+    model = recipes.translation(joint, "gru", parameters=20_000).model
+    assert (model.shared, model.tied) == (True, True)
+    told = recipes.translation(joint, "gru", model={"tied": False, "width": 9})
+    assert (told.model.tied, told.model.width) == (False, 9)
 
 
 @pytest.mark.parametrize("kind", NEURAL)

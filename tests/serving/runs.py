@@ -5,9 +5,11 @@ import torch
 
 from throughtime.data.columns import Columns
 from throughtime.data.table import SeriesTable
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.forecasting import Forecasting
-from throughtime.tasks.opening import DataConfig, load_source, open_data
+from throughtime.tasks.loading import load_source
+from throughtime.tasks.opening import open_data
 from throughtime.tasks.rows import known_ahead
 from throughtime.training.config import TrainingConfig
 from throughtime.training.run import RunConfig, load_run, save_model, write_config

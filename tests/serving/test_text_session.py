@@ -8,7 +8,7 @@ import torch
 from tests.serving.runs import make_run
 from throughtime.errors import InputError
 from throughtime.serving import TextSession, open_session
-from throughtime.tasks.opening import DataConfig
+from throughtime.tasks.data_config import DataConfig
 
 TEXT = "the cat sat on the mat and the dog ran.\n" * 12
 

@@ -8,7 +8,7 @@ import torch
 from throughtime.data.series import from_array
 from throughtime.data.splits import split
 from throughtime.data.table import Series, SeriesTable
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 from throughtime.tasks.forecasting import Forecasting
 
 HORIZON = 4

@@ -21,7 +21,7 @@ from throughtime.data.batches import RaggedBatches
 from throughtime.data.splits import Split
 from throughtime.data.streams import Streams
 from throughtime.errors import InputError
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 from throughtime.state import concatenate, tensors
 from throughtime.tasks import forecasting
 from throughtime.tasks.forecasting import Forecasting, future

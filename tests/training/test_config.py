@@ -47,7 +47,10 @@ def test_the_truncations():
         ({"learning_rate": None}, "learning_rate is None, expected a number"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0, expected at least 0"),
         ({"momentum": 1.0}, "momentum is 1.0, expected less than 1"),
+        ({"beta2": 0.0}, "beta2 is 0.0, expected more than 0"),
+        ({"beta2": 1.0}, "beta2 is 1.0, expected less than 1"),
         ({"schedule": "step"}, "schedule is 'step'"),
+        ({"schedule": "inverse_root"}, "warmup is 0, expected at least 1 with schedule inverse_r"),
         ({"decay": 1.0}, "decay is 1.0, expected more than 1"),
         ({"final_rate": 2.0}, "final_rate is 2.0, expected at most 1"),
         ({"clip": 0.0}, "clip is 0.0, expected more than 0"),
@@ -65,6 +68,9 @@ def test_the_truncations():
         ({"device": "gpu please"}, "device is 'gpu please'"),
         ({"seed": -1}, "seed is -1"),
         ({"patience": 0}, "patience is 0"),
+        ({"average": 0}, "average is 0, expected at least 1"),
+        ({"average": 2.5}, "average is 2.5, expected a whole number"),
+        ({"measure": "ter"}, "measure is 'ter', expected one of loss, bleu, chrf, wer, per"),
     ],
 )
 def test_what_is_out_of_range_is_named(values, says):
@@ -92,3 +98,11 @@ def test_a_resumed_run_may_be_longer_but_not_another():
     config.check_resumes(asdict(TrainingConfig(epochs=2)))
     with pytest.raises(InputError, match=r"learning_rate is 0\.003, but .* made with 0\.1"):
         config.check_resumes(asdict(TrainingConfig(learning_rate=0.1)))
+
+
+def test_a_field_that_an_older_run_did_not_know_was_at_its_default():
+    earlier = asdict(TrainingConfig())
+    del earlier["measure"]
+    TrainingConfig().check_resumes(earlier)
+    with pytest.raises(InputError, match=r"measure is 'wer', but .* made with 'loss'"):
+        TrainingConfig(measure="wer").check_resumes(earlier)

@@ -73,6 +73,8 @@ def test_learning_rates_step_by_step():
     assert rates(schedule="halving", decay_after=1) == halved
     assert rates(schedule="plateau", decay_after=0) == [0.5] * 15 + [0.25] * 5
     assert rates(warmup=4)[:6] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+    root = [0.5 * (4 / step) ** 0.5 for step in range(5, 21)]
+    assert rates(schedule="inverse_root", warmup=4)[4:] == pytest.approx(root)
     wave = torch.cos(torch.arange(20, dtype=torch.float64) / 20 * torch.pi)
     assert rates(schedule="cosine") == pytest.approx((0.25 * (1 + wave)).tolist())
     assert rates(schedule="cosine", max_steps=10)[-1] < 0.5 * 0.05

@@ -24,6 +24,8 @@ CASES = [
     {"schedule": "cosine", "warmup": 4},
     {"schedule": "plateau", "decay_after": 0, "validate_every": 3},
     {"schedule": "halving", "decay_after": 0},
+    {"schedule": "inverse_root", "warmup": 4, "beta2": 0.98, "average": 2},
+    {"schedule": "plateau", "decay_after": 0, "validate_every": 4, "average": 3},
     {"truncation": "full", "epochs": 3},
     {"depth": 8},
     {"depth": 13},

@@ -4,7 +4,15 @@ import pytest
 
 from throughtime.errors import InputError
 from throughtime.training import TrainingConfig
-from throughtime.training.schedules import Cosine, Halving, Plateau, Schedule, make_schedule, warm
+from throughtime.training.schedules import (
+    Cosine,
+    Halving,
+    InverseRoot,
+    Plateau,
+    Schedule,
+    make_schedule,
+    warm,
+)
 
 
 def test_constant():
@@ -47,6 +55,21 @@ def test_cosine_is_half_a_wave():
     )
 
 
+def test_inverse_root_is_full_until_the_peak():
+    schedule = InverseRoot(warmup=4)
+    shares = [schedule.share(step, 0, 0.0) for step in (0, 3, 4, 15, 63)]
+    assert shares == pytest.approx([1, 1, math.sqrt(4 / 5), 1 / 2, 1 / 4])
+
+
+def test_inverse_root_is_that_of_vaswani():
+    width, warmup = 512, 4000
+    peak = (width * warmup) ** -0.5
+    schedule = InverseRoot(warmup)
+    for n in (1, 2, 1000, 3999, 4000, 4001, 16_000, 100_000):  # their steps, counted from 1
+        rate = peak * schedule.share(n - 1, 0, 0.0) * warm(n - 1, warmup)
+        assert rate == pytest.approx(width**-0.5 * min(n**-0.5, n * warmup**-1.5), rel=1e-12)
+
+
 def test_warm_up_is_a_line():
     assert [warm(step, 4) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
     assert warm(0, 0) == 1
@@ -58,6 +81,7 @@ def test_made_from_the_configuration():
 
     assert make() == Schedule()
     assert make(schedule="cosine", final_rate=0.2) == Cosine(0.2)
+    assert make(schedule="inverse_root", warmup=7) == InverseRoot(7)
     assert make(schedule="halving", decay=1.5, decay_after=2) == Halving(1.5, 2)
     assert make(schedule="plateau", decay=1.5, decay_after=2) == Plateau(1.5, 2)
     with pytest.raises(InputError, match="validation"):

@@ -3,34 +3,44 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from throughtime.commands import options
+from throughtime.commands import options, pair_options
 from throughtime.commands.console import progress_bar, say, show_table
-from throughtime.commands.measuring import Entry, baseline_entries, model_entries, plain
-from throughtime.commands.pages import comparison_page, result_table
+from throughtime.commands.measuring import (
+    Entry,
+    RuleEntry,
+    baseline_entries,
+    model_entries,
+    plain,
+)
+from throughtime.commands.pages import comparison_page, result_table, told
 from throughtime.commands.sharing import folder_for, open_and_show, versions
 from throughtime.errors import InputError
 from throughtime.inspect.report import write_report
 from throughtime.models.config import NEURAL
 from throughtime.state import write_atomically
-from throughtime.tasks.forecasting import Forecasting
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.opening import Opened
-from throughtime.training.fitting import fit
+from throughtime.tasks.translation import Translation
+
+OF_PAIRS = ("lstm", "gru", "transformer")
+"""Models that are compared on pairs unless others are named."""
 
 
 def compare(
     source: options.Source,
     models: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Any of window, rnn, lstm, gru, transformer.", rich_help_panel=options.MODEL
+            help="Any of window, rnn, lstm, gru, transformer. Default: all; for pairs "
+            "lstm,gru,transformer.",
+            rich_help_panel=options.MODEL,
         ),
-    ] = "window,rnn,lstm,gru,transformer",
+    ] = None,
     task: options.Task = None,
     target: options.Target = None,
     horizon: options.Horizon = 24,
@@ -43,19 +53,19 @@ def compare(
     wide: options.Wide = False,
     frequency: options.Frequency = None,
     season: options.Season = None,
-    tokens: options.Tokens = "characters",
+    tokens: options.Tokens = None,
     vocabulary: options.VocabularySize = None,
     encoding: options.Encoding = "utf-8",
     sort: options.Sort = False,
-    parameters: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Parameters per model; the width is solved for. Default: 20,000 for series, "
-            "100,000 for text.",
-            rich_help_panel=options.MODEL,
-        ),
-    ] = None,
+    validation: pair_options.Validation = None,
+    test: pair_options.Test = None,
+    direction: pair_options.Direction = None,
+    joint: pair_options.Joint = False,
+    form: pair_options.Form = DataConfig.form,
+    measure: pair_options.Measure = None,
+    tokenize: pair_options.Tokenize = DataConfig.tokenize,
+    longest: pair_options.Longest = DataConfig.longest,
+    parameters: options.Parameters = None,
     layers: options.Layers = None,
     dropout: options.Dropout = None,
     heads: options.Heads = None,
@@ -63,6 +73,11 @@ def compare(
     position: options.Position = None,
     head: options.Head = None,
     scaling: options.Scaling = None,
+    tied: options.Tied = None,
+    smoothing: options.Smoothing = None,
+    encoder: pair_options.Encoder = None,
+    encoder_layers: pair_options.EncoderLayers = None,
+    attention: pair_options.Attention = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Seeds per model.", rich_help_panel=options.TRAINING)
     ] = 3,
@@ -75,6 +90,10 @@ def compare(
     depth: options.Depth = None,
     truncation: options.Truncation = None,
     schedule: options.Schedule = None,
+    warmup: options.Warmup = None,
+    average: options.Average = None,
+    scheduled: pair_options.Scheduled = None,
+    stop_on: pair_options.StopOn = None,
     optimizer: options.Optimizer = None,
     patience: options.Patience = None,
     precision: options.Precision = None,
@@ -98,13 +117,15 @@ def compare(
     """Fit several kinds of model to the same data and compare them with honest baselines.
 
     Every model gets the same number of parameters and several seeds. Series are judged by forecasts
-    from rolling origins, text by how well each token is foretold.
+    from rolling origins, text by how well each token is foretold, pairs by their answers.
     """
     given: dict[str, Any] = locals()
     started = time.perf_counter()
-    chosen = _kinds(models)
+    chosen = NEURAL if models is None else _kinds(models)
     options.check_attends(given, chosen)
     opened = open_and_show(given, quiet=quiet)
+    if isinstance(opened.task, Translation):
+        chosen = OF_PAIRS if models is None else options.check_pairs("--models", chosen)
     out = folder_for(out, "comparison", source)
     entries = [*model_entries(opened, chosen, given), *baseline_entries(opened, given)]
     for entry in entries:
@@ -121,7 +142,7 @@ def compare(
         "models": {
             entry.name: {
                 "baseline": entry.baseline,
-                "config": entry.config.to_json(),
+                "config": entry.settings(),
                 "metrics": entry.metrics,
             }
             for entry in entries
@@ -154,22 +175,27 @@ def _kinds(models: str) -> tuple[str, ...]:
 def _run(entry: Entry, opened: Opened, seeds: int, out: Path, origins: int, *, quiet: bool) -> None:
     """Fit one kind of model, a run folder per seed, and measure it."""
     for seed in range(seeds):
-        config = replace(entry.config, training=replace(entry.config.training, seed=seed))
         folder = out / (entry.name if seeds == 1 else f"{entry.name}-{seed}")
         label = entry.name if seeds == 1 else f"{entry.name}, seed {seed + 1} of {seeds}"
         with progress_bar(label, quiet=quiet) as progress:
-            fitted = fit(config, opened, folder, progress=progress)
-        if fitted.result is not None and fitted.result.stopped == "interrupted":
+            result = entry.run(opened, folder, origins=origins, seed=seed, progress=progress)
+        if result is not None and result.stopped == "interrupted":
             raise KeyboardInterrupt
-        measured = entry.measure(fitted, opened, origins)
-        forecast = isinstance(opened.task, Forecasting)
-        told = f"MASE {measured['mase']:.3f}" if forecast else f"{measured['bits']:.3f} bits"
-        say(f"{label}: {told}, {fitted.seconds:.0f} s of training", quiet=quiet)
+        measured = entry.metrics[-1]
+        said = f"{told(opened.task, measured)}, {measured['seconds']:.0f} s of training"
+        say(f"{label}: {said}", quiet=quiet)
 
 
 def _matched(entries: Sequence[Entry]) -> str:
     counts = [int(entry.metrics[0]["parameters"]) for entry in entries if not entry.baseline]
     return (
         f"Widths were solved for so that all models have about as many parameters: "
-        f"{min(counts):,} to {max(counts):,}. Baselines are fitted in closed form."
+        f"{min(counts):,} to {max(counts):,}. {_baselines(entries)}"
     )
+
+
+def _baselines(entries: Sequence[Entry]) -> str:
+    rules = [entry for entry in entries if isinstance(entry, RuleEntry)]
+    if rules:
+        return "Baselines answer by a rule and foretell no token."
+    return "Baselines are fitted in closed form."

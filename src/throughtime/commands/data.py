@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from throughtime.commands import options
+from throughtime.commands import options, pair_options
 from throughtime.commands.console import show_pairs
 from throughtime.data import builtin
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.opening import open_data
 
 
 def data(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="A file or built-in data to report on; none lists "
-                       "what is built in."),
+        typer.Argument(metavar="[DATA]", help="A file, two files of pairs (train.de,train.en) or "
+                       "built-in data to report on; none lists what is built in."),
     ] = None,
     task: options.Task = None,
     target: options.Target = None,
@@ -29,10 +30,18 @@ def data(
     wide: options.Wide = False,
     frequency: options.Frequency = None,
     season: options.Season = None,
-    tokens: options.Tokens = "characters",
+    tokens: options.Tokens = None,
     vocabulary: options.VocabularySize = None,
     encoding: options.Encoding = "utf-8",
     sort: options.Sort = False,
+    validation: pair_options.Validation = None,
+    test: pair_options.Test = None,
+    direction: pair_options.Direction = None,
+    joint: pair_options.Joint = False,
+    form: pair_options.Form = DataConfig.form,
+    measure: pair_options.Measure = None,
+    tokenize: pair_options.Tokenize = DataConfig.tokenize,
+    longest: pair_options.Longest = DataConfig.longest,
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """List the built-in data, or report on what is in a file before anything is trained on it."""

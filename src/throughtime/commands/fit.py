@@ -10,31 +10,42 @@ from typing import Annotated, Any
 import typer
 
 from throughtime import recipes
-from throughtime.commands import options
+from throughtime.commands import options, pair_options
 from throughtime.commands.console import progress_bar, say, show_pairs, show_table
-from throughtime.commands.measuring import Entry, baseline_entries, model_entries, plain
+from throughtime.commands.measuring import (
+    ModelEntry,
+    baseline_entries,
+    check_measures,
+    kind_of,
+    model_entries,
+    plain,
+)
 from throughtime.commands.pages import comparison_page, result_table
 from throughtime.commands.sharing import folder_for, open_and_show, versions
 from throughtime.errors import InputError
 from throughtime.inspect.report import write_report
 from throughtime.models.config import NEURAL
+from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.opening import Opened, open_data
-from throughtime.training.fitting import fit as fit_run
+from throughtime.tasks.translation import Translation
 from throughtime.training.run import RunConfig, read_config, read_vocabulary
 
 INTERRUPTED = 130
+ORIGINS = 50
+"""Of the backtest of a series."""
 
 
 def fit(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="A CSV, Parquet, .npy or text file, a folder of "
-                       "train.txt, valid.txt and test.txt, or the name of built-in data; none with "
+        typer.Argument(metavar="[DATA]", help="A CSV, Parquet, .npy or text file; pairs in a .tsv, "
+                       "a .jsonl or two files: train.de,train.en; a folder of train.txt, valid.txt "
+                       "and test.txt, or of pairs; or the name of built-in data; none with "
                        "--resume."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="window, rnn, lstm (default), gru or transformer.",
+        typer.Option(help="window (not for pairs), rnn, lstm (default), gru or transformer.",
                      rich_help_panel=options.MODEL),
     ] = None,
     recipe: Annotated[
@@ -60,15 +71,19 @@ def fit(
     wide: options.Wide = False,
     frequency: options.Frequency = None,
     season: options.Season = None,
-    tokens: options.Tokens = "characters",
+    tokens: options.Tokens = None,
     vocabulary: options.VocabularySize = None,
     encoding: options.Encoding = "utf-8",
     sort: options.Sort = False,
-    parameters: Annotated[
-        int | None,
-        typer.Option(min=1, help="Parameters; the width is solved for. Default: 20,000 for series, "
-                     "100,000 for text.", rich_help_panel=options.MODEL),
-    ] = None,
+    validation: pair_options.Validation = None,
+    test: pair_options.Test = None,
+    direction: pair_options.Direction = None,
+    joint: pair_options.Joint = False,
+    form: pair_options.Form = DataConfig.form,
+    measure: pair_options.Measure = None,
+    tokenize: pair_options.Tokenize = DataConfig.tokenize,
+    longest: pair_options.Longest = DataConfig.longest,
+    parameters: options.Parameters = None,
     width: Annotated[
         int | None,
         typer.Option(min=1, help="Features per layer, instead of --parameters.",
@@ -81,6 +96,11 @@ def fit(
     position: options.Position = None,
     head: options.Head = None,
     scaling: options.Scaling = None,
+    tied: options.Tied = None,
+    smoothing: options.Smoothing = None,
+    encoder: pair_options.Encoder = None,
+    encoder_layers: pair_options.EncoderLayers = None,
+    attention: pair_options.Attention = None,
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     seconds: options.Seconds = None,
@@ -90,6 +110,10 @@ def fit(
     depth: options.Depth = None,
     truncation: options.Truncation = None,
     schedule: options.Schedule = None,
+    warmup: options.Warmup = None,
+    average: options.Average = None,
+    scheduled: pair_options.Scheduled = None,
+    stop_on: pair_options.StopOn = None,
     optimizer: options.Optimizer = None,
     patience: options.Patience = None,
     precision: options.Precision = None,
@@ -123,25 +147,27 @@ def fit(
     else:
         opened, config = _begun(given, quiet=quiet)
         folder = folder_for(out, "run", config.data.source)
-    with progress_bar(config.model.kind, quiet=quiet) as progress:
-        fitted = fit_run(config, opened, folder, resume=resume is not None, progress=progress)
-    assert fitted.result is not None
-    if fitted.result.stopped == "interrupted":
-        say(f"stopped after {fitted.result.step} steps")
+    entry = ModelEntry(config.model.kind, config)
+    with progress_bar(entry.name, quiet=quiet) as progress:
+        result = entry.run(
+            opened, folder, origins=ORIGINS, resume=resume is not None, progress=progress
+        )
+    assert result is not None
+    if result.stopped == "interrupted":
+        say(f"stopped after {result.step} steps")
         say(f"go on with: throughtime fit --resume {folder}")
         sys.exit(INTERRUPTED)
 
-    entries = [Entry(config.model.kind, config), *baseline_entries(opened, given)]
-    entries[0].measure(fitted, opened, origins=50)
+    entries = [entry, *baseline_entries(opened, given)]
     for baseline in entries[1:]:
-        baseline.measure(fit_run(baseline.config, opened), opened, origins=50)
+        baseline.run(opened, origins=ORIGINS)
     table = result_table(opened, entries)
     duration = time.perf_counter() - started
     report = comparison_page(opened, table, entries, run=versions(1, duration))
     page = write_report(folder / "report.html", report)
     if as_json:
         print(json.dumps(plain({
-            "run": str(folder), "steps": fitted.result.step, "stopped": fitted.result.stopped,
+            "run": str(folder), "steps": result.step, "stopped": result.stopped,
             "metrics": {entry.name: entry.metrics[0] for entry in entries},
         })))  # fmt: skip
     else:
@@ -158,9 +184,14 @@ def _begun(given: dict[str, Any], *, quiet: bool) -> tuple[Opened, RunConfig]:
     opened = open_and_show(given, quiet=quiet)
     if given["recipe"] is not None:
         recipe = recipes.PUBLISHED[given["recipe"]]
+        options.check_task(given, kind_of(opened))
+        check_measures(opened, given["stop_on"])
         config = recipe(opened, training=options.training_fields(given))
     else:
-        (entry,) = model_entries(opened, [given["model"] or "lstm"], given)
+        kind = given["model"] or "lstm"
+        if isinstance(opened.task, Translation):
+            options.check_pairs("--model", [kind])
+        (entry,) = model_entries(opened, [kind], given)
         config = entry.config
     training = replace(config.training, seed=given["seed"])
     if given["checkpoint_every"] is not None:
@@ -184,11 +215,14 @@ def _check_kind(given: dict[str, Any]) -> None:
     if given["recipe"] not in recipes.PUBLISHED:
         known = ", ".join(recipes.PUBLISHED)
         raise InputError(f"--recipe is {given['recipe']!r}, expected one of {known}")
-    said = ("model", "parameters", "width", "layers", "dropout", "heads", "reach", "position",
-            "head", "scaling")  # fmt: skip
+    said = (
+        "model", "parameters", "width", "layers", "dropout", "heads", "reach", "position", "head",
+        "scaling", "tied", "smoothing", "encoder", "encoder_layers", "attention",
+    )  # fmt: skip
     for option in said:
         if given[option] is not None:
-            raise InputError(f"--recipe {given['recipe']} says what the model is: no --{option}")
+            name = option.replace("_", "-")
+            raise InputError(f"--recipe {given['recipe']} says what the model is: no --{name}")
 
 
 def _check_resumes(given: dict[str, Any]) -> None:
@@ -211,5 +245,6 @@ def _resumed(source: str | None, folder: Path, *, quiet: bool) -> tuple[Opened, 
         dtype=options.dtype_of(training.dtype),
         vocabulary=read_vocabulary(folder),
     )
+    check_measures(opened, training.measure)
     show_pairs("Data", opened.report.rows(), quiet=quiet)
     return opened, config, folder

@@ -2,33 +2,114 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from throughtime import recipes
 from throughtime.commands import options
+from throughtime.data.pairs import group_pairs
+from throughtime.decoding.translating import translate
+from throughtime.errors import InputError
 from throughtime.inspect.contents import Curve, Row
 from throughtime.models.config import BASELINES
+from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.sizing import parameters
 from throughtime.tasks.forecasting import Backtest, Forecasting
-from throughtime.tasks.opening import Opened
-from throughtime.tasks.timing import time_per_step
-from throughtime.training.fitting import Fitted
+from throughtime.tasks.language import LanguageModelling, surprise
+from throughtime.tasks.opening import Opened, Task
+from throughtime.tasks.pair_baselines import RULES
+from throughtime.tasks.scores import bleu
+from throughtime.tasks.timing import time_per_answer, time_per_step
+from throughtime.tasks.translation import Translation
+from throughtime.training.fitting import Fitted, fit
+from throughtime.training.loop import Moment, TrainingResult
 from throughtime.training.run import RunConfig
 
 FORECAST_BASELINES = ("last", "seasonal", "linear")
 
+OF_ANSWERS = ("bleu", "chrf")
+"""Measures that training may go by only where answers are judged by BLEU."""
+
 
 @dataclass
-class Entry:
-    """One model of a comparison: a fit per seed, and what was measured of each."""
+class Entry(ABC):
+    """One row of a comparison: what was measured of each seed.
+
+    Attributes:
+        name: in every table and figure.
+        metrics: a dictionary for each seed; numbers, and texts that say how they came about.
+        answers: of pairs: to each different source of the test part, by the first seed.
+    """
 
     name: str
+    metrics: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
+    answers: list[str] = field(default_factory=list, kw_only=True)
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is there as the mark to beat."""
+        return True
+
+    @property
+    @abstractmethod
+    def note(self) -> str:
+        """A few words on what it is."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What decides it, as plain values."""
+
+    @abstractmethod
+    def run(
+        self,
+        opened: Opened,
+        folder: Path | None = None,
+        *,
+        origins: int,
+        seed: int | None = None,
+        resume: bool = False,
+        progress: Callable[[Moment], None] | None = None,
+    ) -> TrainingResult | None:
+        """Fit it, and measure it on the test part unless it was interrupted.
+
+        Args:
+            opened: the data.
+            folder: of the run; None keeps nothing.
+            origins: of a backtest.
+            seed: another one than configured.
+            resume: go on from the folder's checkpoint.
+            progress: told after each step of training.
+
+        Returns:
+            The course of training; None for what is not trained.
+        """
+
+    def row(self) -> Row:
+        """As a table shows it."""
+        values: dict[str, Any] = {
+            key: [one[key] for one in self.metrics]
+            for key, first in self.metrics[0].items()
+            if isinstance(first, int | float)
+        }
+        values["parameters"] = values["parameters"][0]
+        return Row(self.name, values, baseline=self.baseline, note=self.note)
+
+    def curves(self) -> list[Curve]:
+        """Losses in the course of training."""
+        return []
+
+
+@dataclass
+class ModelEntry(Entry):
+    """A model that a configuration describes."""
+
     config: RunConfig
-    metrics: list[dict[str, float]] = field(default_factory=list)
     fits: list[Fitted] = field(default_factory=list)
     backtest: Backtest | None = None
 
@@ -37,40 +118,86 @@ class Entry:
         """Whether it is there as the mark to beat."""
         return self.config.model.kind in BASELINES
 
-    def row(self) -> Row:
-        """As a table shows it."""
-        values: dict[str, Any] = {
-            key: [one[key] for one in self.metrics] for key in self.metrics[0]
-        }
-        values["parameters"] = values["parameters"][0]
+    @property
+    def note(self) -> str:
+        """What is peculiar to its kind, or how wide it is."""
         model = self.config.model
-        note = {
+        return {
             "linear": f"{model.lags} lags",
             "seasonal": f"season of {model.season}",
             "ngram": f"order {model.order}",
             "window": f"width {model.width}, sees {model.window} steps",
         }.get(model.kind, "" if self.baseline else f"width {model.width}")
-        return Row(self.name, values, baseline=self.baseline, note=note)
 
-    def measure(self, fitted: Fitted, opened: Opened, origins: int) -> dict[str, float]:
+    def settings(self) -> dict[str, Any]:
+        """Its configuration."""
+        return self.config.to_json()
+
+    def run(
+        self,
+        opened: Opened,
+        folder: Path | None = None,
+        *,
+        origins: int,
+        seed: int | None = None,
+        resume: bool = False,
+        progress: Callable[[Moment], None] | None = None,
+    ) -> TrainingResult | None:
+        """Fit it by its configuration, and measure it."""
+        training = self.config.training
+        seeded = replace(training, seed=training.seed if seed is None else seed)
+        config = replace(self.config, training=seeded)
+        fitted = fit(config, opened, folder, resume=resume, progress=progress)
+        if fitted.result is None or fitted.result.stopped != "interrupted":
+            self.measure(fitted, opened.task, origins)
+        return fitted.result
+
+    def measure(self, fitted: Fitted, task: Task, origins: int) -> None:
         """Measure one fit on the test part, and remember it."""
-        task = opened.task
-        measured = {
+        measured: dict[str, Any] = {
             "parameters": float(parameters(fitted.model)),
             "seconds": fitted.seconds,
-            "step": 1e3 * time_per_step(fitted.model),  # microseconds
-            "validation": task.validate(fitted.model).nats,
-            "nats": task.validate(fitted.model, "test").nats,
         }
-        if isinstance(task, Forecasting):
-            backtest = task.backtest(fitted.model, origins=origins)
-            measured |= backtest.metrics(scaled=task.scaled)
-            self.backtest = self.backtest or backtest
+        if isinstance(task, Translation):
+            measured |= self._answered(fitted, task)
         else:
-            measured |= task.measures(measured["nats"])
+            measured |= self._foretold(fitted, task, origins)
         self.metrics.append(measured)
         self.fits.append(fitted)
-        return measured
+
+    def _foretold(
+        self, fitted: Fitted, task: Forecasting | LanguageModelling, origins: int
+    ) -> dict[str, Any]:
+        """Steps of series, or tokens of a text."""
+        model: Any = fitted.model
+        measured = {
+            "step": 1e3 * time_per_step(model),  # microseconds
+            "validation": task.validate(model).nats,
+            "nats": task.validate(model, "test").nats,
+        }
+        if isinstance(task, LanguageModelling):
+            return measured | task.measures(measured["nats"])
+        backtest = task.backtest(model, origins=origins)
+        self.backtest = self.backtest or backtest
+        return measured | backtest.metrics(scaled=task.scaled)
+
+    def _answered(self, fitted: Fitted, task: Translation) -> dict[str, Any]:
+        """Answers to the sources of pairs."""
+        model = fitted.model
+        assert isinstance(model, EncoderDecoder)
+        answers = task.answer(model)
+        self.answers = self.answers or answers
+        nats = task.validate(model, "test").nats
+        return {
+            "answer": time_per_answer(
+                lambda text: [*translate(model, task.vocabulary, [text], beams=1)],
+                _sources(task),
+            ),
+            "validation": task.validate(model).nats,
+            "nats": nats,
+            **surprise(nats),
+            **task.score(answers),
+        }
 
     def curves(self) -> list[Curve]:
         """Validation losses of each seed, and the mean training loss since the one before."""
@@ -93,29 +220,104 @@ class Entry:
         return curves
 
 
-def model_entries(opened: Opened, kinds: Sequence[str], given: dict[str, Any]) -> list[Entry]:
+@dataclass
+class RuleEntry(Entry):
+    """A baseline of pairs, which answers by a rule and foretells nothing."""
+
+    @property
+    def note(self) -> str:
+        """What it answers."""
+        return RULES[self.name].note
+
+    def settings(self) -> dict[str, Any]:
+        """The rule."""
+        return {"rule": self.name}
+
+    def run(
+        self,
+        opened: Opened,
+        folder: Path | None = None,
+        *,
+        origins: int,
+        seed: int | None = None,
+        resume: bool = False,
+        progress: Callable[[Moment], None] | None = None,
+    ) -> TrainingResult | None:
+        """Read the training part, and answer; there is nothing to keep."""
+        task = opened.task
+        assert isinstance(task, Translation)
+        started = time.perf_counter()
+        rule = RULES[self.name](task.parts.training)
+        seconds, sources = time.perf_counter() - started, _sources(task)
+        self.answers = rule.answer(sources)
+        self.metrics.append({
+            "parameters": 0.0,
+            "seconds": seconds,
+            "answer": time_per_answer(lambda text: rule.answer([text]), sources),
+            **task.score(self.answers),
+        })  # fmt: skip
+        return None
+
+
+def _sources(task: Translation) -> list[str]:
+    """The different sources of the test part."""
+    return group_pairs(task.parts.test)[0]
+
+
+def kind_of(opened: Opened) -> str:
+    """What data are, in the word of the commands."""
+    task = opened.task
+    if isinstance(task, Forecasting):
+        return "series"
+    return "pairs" if isinstance(task, Translation) else "text"
+
+
+def check_measures(opened: Opened, stop_on: str | None) -> None:
+    """Refuse, before anything is trained, what could not be measured in the end.
+
+    Errors:
+        InputError: a measure to stop on that this data has not, or a way of cutting words that
+            sacrebleu does not know.
+        MissingExtra: BLEU without sacrebleu.
+    """
+    task = opened.task
+    if not isinstance(task, Translation):
+        return
+    if task.measure == "bleu":
+        bleu(["a"], [("a",)], task.tokenize)
+    elif stop_on in OF_ANSWERS:
+        raise InputError(f"--stop-on is {stop_on}, expected loss, wer or per with --measure wer")
+
+
+def model_entries(opened: Opened, kinds: Sequence[str], given: dict[str, Any]) -> list[ModelEntry]:
     """A configuration for each kind of model, from the options of a command."""
+    options.check_task(given, kind_of(opened))
+    check_measures(opened, given["stop_on"])
     model, training = options.model_fields(given), options.training_fields(given)
     size = {} if given["parameters"] is None else {"parameters": given["parameters"]}
-    recipe = recipes.forecast if isinstance(opened.task, Forecasting) else recipes.language
-    return [Entry(kind, recipe(opened, kind, model=model, training=training, **size))
+    recipe = {
+        "series": recipes.forecast, "text": recipes.language, "pairs": recipes.translation,
+    }[kind_of(opened)]  # fmt: skip
+    return [ModelEntry(kind, recipe(opened, kind, model=model, training=training, **size))
             for kind in kinds]  # fmt: skip
 
 
 def baseline_entries(opened: Opened, given: dict[str, Any]) -> list[Entry]:
     """The marks to beat."""
     placed = {key: given[key] for key in ("device", "dtype")}
+    if isinstance(opened.task, Translation):
+        return [RuleEntry(name) for name in RULES]
     if isinstance(opened.task, Forecasting):
         seasonal = opened.task.table.season > 1
         return [
-            Entry(kind, recipes.forecast(opened, kind, training=placed))
+            ModelEntry(kind, recipes.forecast(opened, kind, training=placed))
             for kind in FORECAST_BASELINES
             if kind != "seasonal" or seasonal
         ]
     one = recipes.language(opened, "ngram", training=placed)
     orders = (1, 3, one.model.order)
     return [
-        Entry(f"{order}-gram", replace(one, model=replace(one.model, order=order)))
+        ModelEntry(f"{order}-gram", replace(one, model=replace(one.model, order=order)))
         for order in orders
     ]
 

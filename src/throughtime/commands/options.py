@@ -9,21 +9,23 @@ import typer
 
 from throughtime.data.columns import Columns
 from throughtime.errors import InputError
-from throughtime.tasks.opening import DataConfig
+from throughtime.layers.recurrent_decoder import CELLS
+from throughtime.tasks.data_config import DataConfig
 
-DATA, MODEL, TRAINING, OUTPUT = "Data", "Model", "Training", "Output"
+DATA, PAIRS, MODEL, TRAINING, OUTPUT = "Data", "Pairs", "Model", "Training", "Output"
 
 Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A CSV, Parquet, .npy or text file, a folder of train.txt, valid.txt and test.txt, "
-        "or the name of built-in data (throughtime data lists them).",
+        help="A CSV, Parquet, .npy or text file; pairs in a .tsv, a .jsonl or two files: "
+        "train.de,train.en; a folder of train.txt, valid.txt and test.txt, or of pairs; or the "
+        "name of built-in data (throughtime data lists them).",
     ),
 ]
 Task = Annotated[
     str | None,
-    typer.Option(help="forecast or language; by default what DATA looks like.",
+    typer.Option(help="forecast, language or translate; by default what DATA looks like.",
                  rich_help_panel=DATA),
 ]  # fmt: skip
 Target = Annotated[
@@ -60,14 +62,16 @@ Split = Annotated[
     str,
     typer.Option(
         help="Training, validation, test in time: shares 0.7,0.1,0.2, rows 8640,2880,2880, "
-        "or two dates.",
+        "or two dates; of pairs shares, by chance.",
         rich_help_panel=DATA,
     ),
 ]
 Horizon = Annotated[int, typer.Option(min=1, help="Steps to forecast.", rich_help_panel=DATA)]
 Tokens = Annotated[
-    str, typer.Option(help="Of a text: characters, bytes, words or bpe.", rich_help_panel=DATA)
-]
+    str | None,
+    typer.Option(help="Of texts: characters (default), bytes, words or bpe; of pairs one or two, "
+                 "such as characters,words. Default for pairs: bpe.", rich_help_panel=DATA),
+]  # fmt: skip
 VocabularySize = Annotated[
     int | None,
     typer.Option("--vocabulary", help="Words at most, the others count as unknown; or "
@@ -79,14 +83,31 @@ Sort = Annotated[
                        rich_help_panel=DATA),
 ]  # fmt: skip
 
+Parameters = Annotated[
+    int | None,
+    typer.Option(min=1, help="Parameters per model; the width is solved for. Default: 20,000 for "
+                 "series, 100,000 for text, 500,000 for pairs.", rich_help_panel=MODEL),
+]  # fmt: skip
 Layers = Annotated[
     int | None,
-    typer.Option(min=1, help="Layers per model. Default: 1.", rich_help_panel=MODEL),
-]
+    typer.Option(min=1, help="Layers per model. Default: 1; 2 for a transformer of pairs.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
 Dropout = Annotated[
     float | None,
-    typer.Option(help="Between layers, 0 to 1. Default: 0.", rich_help_panel=MODEL),
-]
+    typer.Option(help="Between layers, 0 to 1. Default: 0; 0.1 for pairs.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
+Tied = Annotated[
+    bool | None,
+    typer.Option("--tied/--untied", help="Of text and pairs: foretell with the vectors that are "
+                 "read. Default: tied with --joint.", rich_help_panel=MODEL),
+]  # fmt: skip
+Smoothing = Annotated[
+    float | None,
+    typer.Option(help="Of text and pairs: share of label smoothing, 0 to 1. Default: 0; 0.1 for "
+                 "pairs.", rich_help_panel=MODEL),
+]  # fmt: skip
 Heads = Annotated[
     int | None,
     typer.Option(min=1, help="Of the transformer: heads of attention. Default: 4.",
@@ -132,7 +153,11 @@ Seconds = Annotated[
 LearningRate = Annotated[
     float | None, typer.Option("--lr", help="Learning rate.", rich_help_panel=TRAINING)
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Rows side by side.", rich_help_panel=TRAINING)]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Rows side by side; of pairs: tokens of both sides in a batch.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
 Window = Annotated[
     int | None,
     typer.Option(help="k1: steps between cuts of back-propagation; the state is carried over.",
@@ -150,8 +175,19 @@ Truncation = Annotated[
 ]  # fmt: skip
 Schedule = Annotated[
     str | None,
-    typer.Option(help="constant, cosine, plateau or halving.", rich_help_panel=TRAINING),
-]
+    typer.Option(help="constant, cosine, inverse_root, plateau or halving.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+Warmup = Annotated[
+    int | None,
+    typer.Option(help="Updates in which the learning rate rises from 0.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
+Average = Annotated[
+    int | None,
+    typer.Option(help="Use the mean of the weights at so many last validations. Default: 1.",
+                 rich_help_panel=TRAINING),
+]  # fmt: skip
 Optimizer = Annotated[str | None, typer.Option(help="adamw or sgd.", rich_help_panel=TRAINING)]
 Patience = Annotated[
     int | None,
@@ -199,6 +235,14 @@ def data_config(options: dict[str, Any]) -> DataConfig:
         horizon=options["horizon"],
         tokens=options["tokens"],
         vocabulary=options["vocabulary"],
+        validation=options["validation"],
+        test=options["test"],
+        direction=options["direction"],
+        joint=options["joint"],
+        form=options["form"],
+        measure=options["measure"],
+        tokenize=options["tokenize"],
+        longest=options["longest"],
         encoding=options["encoding"],
         sort=options["sort"],
     )
@@ -215,6 +259,11 @@ def model_fields(options: dict[str, Any]) -> dict[str, Any]:
         "position": "position",
         "head": "head",
         "scaling": "scaling",
+        "tied": "tied",
+        "smoothing": "smoothing",
+        "encoder": "encoder",
+        "encoder_layers": "encoder_layers",
+        "attention": "attention",
     }
     return {name: options[key] for key, name in fields.items() if options.get(key) is not None}
 
@@ -228,8 +277,51 @@ def told(command: Callable[..., Any], given: dict[str, Any]) -> list[str]:
 def check_attends(options: dict[str, Any], kinds: Collection[str]) -> None:
     """Refuse what is for a transformer where there is none."""
     for name in ("heads", "reach", "position"):
-        if options[name] is not None and "transformer" not in kinds:
+        if options[name] is not None and "transformer" not in (*kinds, options["encoder"]):
             raise InputError(f"--{name} is for a transformer, and none is asked for")
+    if options["attention"] is not None and set(kinds) == {"transformer"}:
+        raise InputError("--attention is for a recurrent model, and none is asked for")
+
+
+def check_pairs(option: str, kinds: Collection[str]) -> tuple[str, ...]:
+    """Kinds of models that make one sequence of another.
+
+    Errors:
+        InputError: one that does not.
+    """
+    known = (*CELLS, "transformer")
+    for kind in kinds:
+        if kind not in known:
+            raise InputError(f"{option}: {kind} is not for pairs, expected {', '.join(known)}")
+    return tuple(kinds)
+
+
+ONLY_FOR = {
+    "pairs": ("encoder", "encoder_layers", "attention", "scheduled", "stop_on"),
+    "series and text": ("window", "depth", "truncation"),
+    "series": ("head", "scaling"),
+    "text and pairs": ("tied", "smoothing"),
+}
+"""Options of models and training by what they are for; those of data are known by `DataConfig`."""
+
+
+def check_task(options: dict[str, Any], what: str) -> None:
+    """Refuse options of the model and of training that are for other data.
+
+    Args:
+        options: those of a command, by the names of its parameters.
+        what: the data: `series`, `text` or `pairs`.
+
+    Errors:
+        InputError: one line that names the option.
+    """
+    for meant, listed in ONLY_FOR.items():
+        for name in listed:
+            usual = (None, "loss") if name == "stop_on" else (None,)
+            lenient = what == "text" and meant == "series"  # the model's configuration answers
+            if options[name] not in usual and what not in meant and not lenient:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} is for {meant}, and {options['source']} is {what}")
 
 
 def training_fields(options: dict[str, Any]) -> dict[str, Any]:
@@ -244,6 +336,10 @@ def training_fields(options: dict[str, Any]) -> dict[str, Any]:
         "depth": "depth",
         "truncation": "truncation",
         "schedule": "schedule",
+        "warmup": "warmup",
+        "average": "average",
+        "scheduled": "scheduled",
+        "stop_on": "measure",
         "optimizer": "optimizer",
         "patience": "patience",
         "precision": "precision",

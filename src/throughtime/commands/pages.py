@@ -3,28 +3,39 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from throughtime.commands.measuring import Entry
+from throughtime.commands.measuring import Entry, ModelEntry
+from throughtime.data.pairs import group_pairs
 from throughtime.decoding import write
-from throughtime.inspect.contents import Column, Fan, Report, Row, Sample, Table
-from throughtime.models.autoregressive import Autoregressive
+from throughtime.inspect.contents import Column, Example, Fan, Report, Row, Sample, Table
 from throughtime.tasks.forecasting import Backtest, Forecasting
 from throughtime.tasks.language import LanguageModelling
-from throughtime.tasks.opening import Opened
+from throughtime.tasks.opening import Opened, Task
+from throughtime.tasks.pair_baselines import agreement
+from throughtime.tasks.translation import BEAMS, Translation
 
 SHARES = (0.8, 0.95)
 SAMPLE_TOKENS = 400
+EXAMPLES, WORST = 5, 3
+"""Sources in a report whose answers are shown: evenly chosen, and where the best model failed."""
 
 
 def _common() -> list[Column]:
     return [
+        *_fitting(),
+        Column("step", "step", "µs", digits=0, help="median time of one streamed step, batch 1"),
+    ]
+
+
+def _fitting() -> list[Column]:
+    return [
         Column("parameters", "parameters", digits=0),
         Column("seconds", "training", "s", digits=1, help="time to fit, validation included"),
-        Column("step", "step", "µs", digits=0, help="median time of one streamed step, batch 1"),
     ]
 
 
@@ -72,6 +83,49 @@ def text_columns(task: LanguageModelling) -> list[Column]:
     ]  # fmt: skip
 
 
+def pair_columns(task: Translation) -> list[Column]:
+    """Measures of answers."""
+    token = task.vocabulary.target.unit
+    columns = [
+        *_fitting(),
+        Column("answer", "answer", "ms", digits=2,
+               help="median time of one answer, batch 1, greedy"),
+        Column("validation", "validation", f"nats per {token}"),
+        Column("perplexity", "perplexity", digits=2,
+               help=f"on the test part: among how many equally likely {token}s the model chooses"),
+    ]  # fmt: skip
+    if task.measure == "bleu":
+        return [
+            *columns,
+            Column("bleu", "BLEU", better="higher", digits=1, chart=True,
+                   help=f"of the answers to the test part, by {BEAMS} beams, 0 to 100"),
+            Column("chrf", "chrF", better="higher", digits=1, chart=True,
+                   help="how far their characters agree with the targets, 0 to 100"),
+        ]  # fmt: skip
+    return [
+        *columns,
+        Column("wer", "WER", "%", better="lower", digits=1, chart=True,
+               help=f"answers to the test part, by {BEAMS} beams, that are no target of theirs"),
+        Column("per", "PER", "%", better="lower", digits=1, chart=True,
+               help="errors in their words (phonemes), over the words of the nearest target"),
+    ]  # fmt: skip
+
+
+def main_measure(task: Task) -> str:
+    """The key of the column that summaries go by."""
+    if isinstance(task, Translation):
+        return task.measure
+    return "mase" if isinstance(task, Forecasting) else "bits"
+
+
+def told(task: Task, measured: dict[str, Any]) -> str:
+    """A fit's main measure in words."""
+    value = measured[main_measure(task)]
+    if isinstance(task, Translation):
+        return f"{task.measure.upper()} {value:.1f}"
+    return f"MASE {value:.3f}" if isinstance(task, Forecasting) else f"{value:.3f} bits"
+
+
 def result_table(opened: Opened, entries: Sequence[Entry], note: str = "") -> Table:
     """The models of a comparison side by side."""
     task, name = opened.task, Path(opened.config.source).name
@@ -79,7 +133,21 @@ def result_table(opened: Opened, entries: Sequence[Entry], note: str = "") -> Ta
     if isinstance(task, Forecasting):
         ahead = f"{task.horizon} step{'s' if task.horizon > 1 else ''} ahead"
         return Table(f"{name}, {ahead}", forecast_columns(task), rows, note)
+    if isinstance(task, Translation):
+        known = task.vocabulary
+        title = f"{name}, {known.source.unit}s to {known.target.unit}s"
+        return Table(
+            title, pair_columns(task), rows, " ".join([note, *_signatures(entries)]).strip()
+        )
     return Table(f"{name}, {task.vocabulary.unit}s", text_columns(task), rows, note)
+
+
+def _signatures(entries: Sequence[Entry]) -> list[str]:
+    """How sacrebleu computed its scores: with others, no score must be compared."""
+    found = entries[0].metrics[0]
+    named = {"bleu_signature": "BLEU", "chrf_signature": "chrF"}
+    said = [f"{name} {found[key]}" for key, name in named.items() if key in found]
+    return [f"sacrebleu: {', '.join(said)}."] if said else []
 
 
 def comparison_page(
@@ -101,15 +169,23 @@ def comparison_page(
         "run": run,
         "command": shlex.join(["throughtime", *sys.argv[1:]]),
     }
+    fitted = [entry for entry in entries if isinstance(entry, ModelEntry)]
+    if isinstance(task, Translation):
+        return Report(
+            **shared,
+            summary=summary(table, task.measure, task.measure.upper()),
+            loss_unit=f"nats per {task.vocabulary.target.unit}",
+            examples=examples(task, table, entries),
+        )
     if isinstance(task, Forecasting):
         return Report(
             **shared,
             summary=summary(table, "mase", "MASE"),
             loss_unit="nats per value",
-            fans=[fan(task, one.name, one.backtest) for one in entries if one.backtest is not None],
+            fans=[fan(task, one.name, one.backtest) for one in fitted if one.backtest is not None],
             lead_errors={
                 one.name: one.backtest.lead_error(scaled=task.scaled).tolist()
-                for one in entries
+                for one in fitted
                 if one.backtest is not None
             },
             lead_unit="mean absolute error" + (" (deviations)" if task.scaled else ""),
@@ -118,37 +194,44 @@ def comparison_page(
         **shared,
         summary=summary(table, "bits", f"bits per {task.vocabulary.unit}"),
         loss_unit=f"nats per {task.vocabulary.unit}",
-        samples=[Sample(one.name, example(task, one.fits[0].model)) for one in entries],
+        samples=[Sample(one.name, example(task, one.fits[0].model)) for one in fitted],
     )
 
 
 def summary(table: Table, key: str, measure: str) -> list[str]:
     """What came out, in sentences made from the numbers."""
+    column = next(column for column in table.columns if column.key == key)
+    sign = -1 if column.better == "higher" else 1
 
-    def mean(row: Row) -> float:
+    def badness(row: Row) -> float:
         value = row.mean(key)
-        return float("inf") if value is None or np.isnan(value) else value
+        return float("inf") if value is None or np.isnan(value) else sign * value
 
-    models = sorted((row for row in table.rows if not row.baseline), key=mean)
-    baselines = sorted((row for row in table.rows if row.baseline), key=mean)
-    digits = table.digits(next(column for column in table.columns if column.key == key))
+    def shown(row: Row) -> str:
+        return f"{sign * badness(row):.{digits}f}"
+
+    models = sorted((row for row in table.rows if not row.baseline), key=badness)
+    baselines = sorted((row for row in table.rows if row.baseline), key=badness)
+    digits = table.digits(column)
     best = models[0]
-    said = [f"Best model: {best.model}, {measure} {mean(best):.{digits}f}."]
+    said = [f"Best model: {best.model}, {measure} {shown(best)}."]
     if len(models) > 1:
         spread, second = best.spread(key) or 0.0, models[1]
-        gap = mean(second) - mean(best)
+        gap = badness(second) - badness(best)
         if gap <= max(spread, second.spread(key) or 0.0):
-            said.append(
-                f"{second.model} at {mean(second):.{digits}f} is no further away than seeds differ."
-            )
+            said.append(f"{second.model} at {shown(second)} is no further away than seeds differ.")
     if baselines:
         mark = baselines[0]
-        change = 100 * (1 - mean(best) / mean(mark))
-        verdict = f"{change:.1f} % better" if change > 0 else f"{-change:.1f} % worse"
-        said.append(
-            f"That is {verdict} than the best baseline, {mark.model} at {mean(mark):.{digits}f}."
-        )
-        behind = [row.model for row in models if mean(row) > mean(mark)]
+        ahead = badness(mark) - badness(best)
+        if sign < 0 or column.unit == "%":  # shares and scores are told apart by points
+            change, unit = ahead, "points"
+        else:
+            change, unit = 100 * ahead / badness(mark), "%"
+        verdict = f"{abs(change):.1f} {unit} {'better' if change > 0 else 'worse'} than"
+        if ahead == 0:
+            verdict = "no better than"
+        said.append(f"That is {verdict} the best baseline, {mark.model} at {shown(mark)}.")
+        behind = [row.model for row in models if badness(row) > badness(mark)]
         if behind and change > 0:
             said.append(f"Behind that baseline: {', '.join(behind)}.")
     return said
@@ -180,7 +263,33 @@ def fan(task: Forecasting, name: str, backtest: Backtest) -> Fan:
     )
 
 
-def example(task: LanguageModelling, model: Autoregressive, seed: int = 0) -> str:
+def examples(task: Translation, table: Table, entries: Sequence[Entry]) -> list[Example]:
+    """Some sources of the test part and what was made of them; last, where the best model failed.
+
+    Failed is told by how far the characters of its answer agree with the nearest target.
+    """
+    sources, targets = group_pairs(task.parts.test)
+    column = next(column for column in table.columns if column.key == task.measure)
+    models = replace(table, rows=[row for row in table.rows if not row.baseline])
+    best = (models.best(column) or models.rows)[0].model
+    answers = next(entry.answers for entry in entries if entry.name == best)
+    agreed = [agreement(answer, each) for answer, each in zip(answers, targets, strict=True)]
+    order = sorted(range(len(sources)), key=agreed.__getitem__)
+    worst = [at for at in order if agreed[at] < 100][:WORST]
+    others = [at for at in range(len(sources)) if at not in worst]
+    chosen = [others[at] for at in np.linspace(0, len(others) - 1, EXAMPLES).astype(int)]
+    return [
+        Example(
+            sources[at],
+            targets[at],
+            {entry.name: entry.answers[at] for entry in entries},
+            worst=best if at in worst else "",
+        )
+        for at in [*dict.fromkeys(chosen if others else ()), *worst]
+    ]
+
+
+def example(task: LanguageModelling, model: Any, seed: int = 0) -> str:
     """A piece of text by a model."""
     long = task.vocabulary.kind in ("words", "bpe")
     steps = SAMPLE_TOKENS // (4 if long else 1)

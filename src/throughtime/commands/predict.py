@@ -12,15 +12,19 @@ import numpy as np
 import typer
 
 from throughtime.commands import options
+from throughtime.commands.answering import Search, answer_lines
 from throughtime.commands.stream import parse_levels
 from throughtime.data.calendar import format_time
+from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.data.table import SeriesTable
+from throughtime.data.text import Vocabulary
 from throughtime.decoding import Sampling, write
 from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
 from throughtime.serving import LEVELS
 from throughtime.state import write_atomically
 from throughtime.tasks.forecasting import Future, future
-from throughtime.tasks.opening import load_source
+from throughtime.tasks.loading import load_source
 from throughtime.training.run import Run, load_run
 
 
@@ -29,7 +33,8 @@ def predict(
     source: Annotated[
         str | None,
         typer.Argument(metavar="[DATA]", help="Series to forecast, read as those of the run were; "
-                       "by default those. Not for text."),
+                       "by default those. Or sources to answer, a text file of one per line; by "
+                       "default standard input. Not for text."),
     ] = None,
     horizon: Annotated[
         int | None, typer.Option(min=1, help="Steps ahead. Default: the run's.")
@@ -66,6 +71,41 @@ def predict(
         list[str] | None, typer.Option(help="Text to stop behind; may be given several times.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
+    beams: Annotated[
+        int, typer.Option(help="Hypotheses side by side; 1: always the likeliest token.",
+                          rich_help_panel=options.PAIRS),
+    ] = Search.beams,
+    n_best: Annotated[
+        int, typer.Option(help="Answers to each source. With more than 1 each has a line: number "
+                          "of the source, tab, score, tab, text.", rich_help_panel=options.PAIRS),
+    ] = Search.n_best,
+    length_penalty: Annotated[
+        float | None, typer.Option(help="Power of the length that the log probability is divided "
+                                   "by, -5 to 5; above 0 favours long answers. Default: 1.",
+                                   rich_help_panel=options.PAIRS),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of an answer. Default: twice the source and 20.",
+                                 rich_help_panel=options.PAIRS),
+    ] = None,
+    no_repeat: Annotated[
+        int, typer.Option(help="So many tokens in a row stand in no answer twice; 0: they may.",
+                          rich_help_panel=options.PAIRS),
+    ] = Search.no_repeat,
+    require: Annotated[
+        list[str] | None, typer.Option(help="Phrase that every answer contains; may be given "
+                                       "several times.", rich_help_panel=options.PAIRS),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="What every answer begins with.", rich_help_panel=options.PAIRS)
+    ] = "",
+    batch: Annotated[
+        int, typer.Option(help="Sources at a time, at most.", rich_help_panel=options.PAIRS)
+    ] = Search.rows,
+    alignment: Annotated[
+        bool, typer.Option("--alignment", help="With --json: for each token of an answer, how it "
+                           "looks at each token of the source.", rich_help_panel=options.PAIRS),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
     device: options.Device = "cpu",
     out: Annotated[
@@ -73,12 +113,28 @@ def predict(
     ] = None,
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Forecast series (CSV: one row per series, target and step) or write text."""
+    """Forecast series (CSV: one row per series, target and step), write text, or answer sources.
+
+    Sources are lines. Each is answered by a line, in the same order, as soon as it has come: an
+    empty one by an empty one. With --json a line is an object: source, and answers with text,
+    score, log_prob and whether the answer ended or was cut.
+    """
     if out is not None and out.is_dir():
         raise InputError(f"--out {out} is a folder, expected the name of a file to write")
     given: dict[str, Any] = locals()
     loaded = load_run(run, options.check_device(device))
-    _check_options(given, text=loaded.vocabulary is not None)
+    _check_options(given, loaded)
+    if isinstance(loaded.vocabulary, PairVocabulary):
+        search = Search(
+            beams, n_best, length_penalty, max_length, no_repeat, tuple(require or ()), prefix,
+            batch, as_json, alignment,
+        )  # fmt: skip
+        if out is None:
+            answer_lines(loaded, source, search, sys.stdout)
+            return
+        with out.open("w", encoding="utf-8", newline="\n") as file:
+            answer_lines(loaded, source, search, file)
+        return
     if loaded.vocabulary is not None:
         if source is not None:
             raise InputError("predict: a run on text takes no DATA; give --prompt")
@@ -90,6 +146,7 @@ def predict(
         table = load_source(config if source is None else replace(config, source=source))
         if not isinstance(table, SeriesTable):
             raise InputError(f"{source} is text, this run forecasts series")
+        assert isinstance(loaded.model, Autoregressive)
         shown = parse_levels(levels)
         ahead = horizon or config.horizon
         found = future(loaded.model, table, ahead, paths=paths, seed=seed, device=device)
@@ -101,17 +158,40 @@ def predict(
         write_atomically(out, (result.rstrip("\n") + "\n").encode())
 
 
-def _check_options(given: dict[str, Any], *, text: bool) -> None:
-    """Refuse what is for the other kind of run."""
-    other = ("horizon", "paths", "levels") if text else (
+ONLY_FOR = {
+    "series": ("horizon", "paths", "levels"),
+    "text": (
         "prompt", "steps", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
         "greedy", "stop", "samples",
-    )  # fmt: skip
+    ),
+    "pairs": (
+        "beams", "n_best", "length_penalty", "max_length", "no_repeat", "require", "prefix",
+        "batch", "alignment",
+    ),
+}  # fmt: skip
+"""Options by the kind of run they are for."""
+
+INSTEAD = {
+    ("series", "text"): "; give DATA",
+    ("pairs", "greedy"): "; give --beams 1",
+    ("pairs", "steps"): "; give --max-length",
+    ("pairs", "prompt"): "; give sources on standard input, or --prefix",
+    ("pairs", "samples"): "; give --n-best",
+}
+"""What to do instead, by the kind of run and the kind of the option, or the option."""
+
+
+def _check_options(given: dict[str, Any], run: Run) -> None:
+    """Refuse what is for another kind of run."""
+    kind = "series" if run.vocabulary is None else "text"
+    if isinstance(run.vocabulary, PairVocabulary):
+        kind = "pairs"
+    meant = {name: other for other, listed in ONLY_FOR.items() for name in listed}
     for name in options.told(predict, given):
-        if name in other:
-            kind, more = ("text", "") if text else ("series", "; give DATA")
+        if (kind == "pairs" and name == "seed") or meant.get(name, kind) != kind:
+            instead = INSTEAD.get((kind, name), INSTEAD.get((kind, meant.get(name, "")), ""))
             option = name.replace("_", "-")
-            raise InputError(f"predict: a run on {kind} takes no --{option}{more}")
+            raise InputError(f"predict: a run on {kind} takes no --{option}{instead}")
 
 
 def _write(
@@ -123,7 +203,8 @@ def _write(
     samples: int,
     seed: int,
 ) -> list[str]:
-    assert run.vocabulary is not None
+    assert isinstance(run.vocabulary, Vocabulary)
+    assert isinstance(run.model, Autoregressive)
     try:
         text = sys.stdin.read() if prompt == "-" else prompt or ""
     except UnicodeDecodeError as error:

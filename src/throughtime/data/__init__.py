@@ -13,6 +13,7 @@ from throughtime.data.batches import (
     mask_from_lengths,
 )
 from throughtime.data.corpus import TextParts, read_parts
+from throughtime.data.reading import read_text
 from throughtime.data.streams import (
     ArraySource,
     ConcatenatedSource,
@@ -26,7 +27,6 @@ from throughtime.data.streams import (
 from throughtime.data.text import (
     Vocabulary,
     encode_documents,
-    read_text,
     split_documents,
     split_text,
 )

@@ -8,6 +8,9 @@
 | `seasons` | generated series whose truth is known | a formula, see `generate_seasons` |
 | `python-docs` | text: the reference of the Python language | Python itself, PSF licence |
 | `words` | text: made-up words that can be spoken | a grammar, see `generate_words` |
+| `reversal` | pairs: letters, and the same backwards | chance, see `generate_reversals` |
+| `copy` | pairs: letters, and the same again | chance, see `generate_copies` |
+| `numerals` | pairs: numbers in digits and in words | a grammar, see `generate_numerals` |
 """
 
 import importlib.util
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from throughtime.data.calendar import cycles, feature_names, features
 from throughtime.data.columns import Columns
 from throughtime.data.frames import Frame, polars
+from throughtime.data.pairs import PairTexts
 from throughtime.data.series import from_frame
 from throughtime.data.table import Series, SeriesTable
 from throughtime.errors import InputError, MissingExtra
@@ -42,7 +46,15 @@ _DESCRIPTIONS = {
     "(Python's own pydoc topics, PSF licence; differs a little between Python versions)",
     "words": "text: 2,000 made-up words of one to four syllables in vowel harmony (made by a small "
     "grammar)",
+    "reversal": "pairs: 6,900 random words of 3 to 12 letters, and each backwards (made by chance)",
+    "copy": "pairs: 6,900 random words of 3 to 12 letters, and each again (made by chance)",
+    "numerals": "pairs: 6,900 numbers below 100,000 in digits, and in English words (made by a "
+    "small grammar)",
 }
+
+
+TOKENS = {"reversal": "characters", "copy": "characters", "numerals": "characters,words"}
+"""What pairs are cut into, unless said otherwise."""
 
 
 def names() -> dict[str, str]:
@@ -50,8 +62,8 @@ def names() -> dict[str, str]:
     return dict(_DESCRIPTIONS)
 
 
-def load(name: str, **changes: Any) -> SeriesTable | str:
-    """A built-in table of series, or a built-in text.
+def load(name: str, **changes: Any) -> SeriesTable | str | PairTexts:
+    """A built-in table of series, a built-in text, or built-in pairs.
 
     Args:
         name: one of `names()`.
@@ -75,6 +87,8 @@ def load(name: str, **changes: Any) -> SeriesTable | str:
         raise InputError(f"data: {name} has no columns to choose, got {', '.join(changes)}")
     if name == "seasons":
         return generate_seasons()[0]
+    if name in _PAIRS:
+        return _PAIRS[name]()
     return python_docs() if name == "python-docs" else "\n".join(generate_words()) + "\n"
 
 
@@ -227,6 +241,92 @@ def generate_words(count: int = 2000, seed: int = 0) -> list[str]:
         )
         found.setdefault(word)
     return list(found)
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def generate_copies(count: int = 6900, seed: int = 0) -> PairTexts:
+    """Random words of 3 to 12 letters, each its own target: a model must remember all of it.
+
+    Args:
+        count: how many; no two are the same.
+        seed: the same seed gives the same words on every machine.
+
+    Examples:
+        >>> generate_copies(2)
+        PairTexts(sources=['tkgnkuhmpxn', 'tqgxz'], targets=['tkgnkuhmpxn', 'tqgxz'])
+    """
+    uniform = random.Random(seed).random
+    found: dict[str, None] = {}
+    while len(found) < count:
+        length = 3 + int(uniform() * 10)
+        found.setdefault("".join(_LETTERS[int(uniform() * 26)] for _ in range(length)))
+    return PairTexts(list(found), list(found))
+
+
+def generate_reversals(count: int = 6900, seed: int = 0) -> PairTexts:
+    """The words of `generate_copies`, and each backwards: the first letter is needed last.
+
+    Args:
+        count: how many.
+        seed: the same seed gives the same words on every machine.
+    """
+    words = generate_copies(count, seed).sources
+    return PairTexts(words, [word[::-1] for word in words])
+
+
+_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_ONES += ("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen")
+_ONES += ("eighteen", "nineteen")
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+
+
+def generate_numerals(count: int = 6900, seed: int = 0) -> PairTexts:
+    """Numbers from 0 to 99,999 in digits, and as one says them in English.
+
+    What a digit becomes depends on its place, on its neighbour and on how many follow, so a source
+    has to be read whole before the first word is said. Numbers of one to five digits are drawn
+    equally often, and those with few digits soon all are.
+
+    Args:
+        count: how many; no two are the same.
+        seed: the same seed gives the same numbers on every machine.
+
+    Errors:
+        InputError: more than 50,000, of which drawing by chance would take long.
+
+    Examples:
+        >>> generate_numerals(1)
+        PairTexts(sources=['78215'], targets=['seventy eight thousand two hundred fifteen'])
+    """
+    if count > 50_000:
+        raise InputError(f"generate_numerals: count is {count:,}, expected at most 50,000")
+    uniform = random.Random(seed).random
+    found: dict[int, None] = {}
+    while len(found) < count:
+        digits = 1 + int(uniform() * 5)
+        least = 0 if digits == 1 else 10 ** (digits - 1)
+        found.setdefault(least + int(uniform() * (10**digits - least)))
+    return PairTexts([str(number) for number in found], [_said(number) for number in found])
+
+
+def _said(number: int) -> str:
+    """4217 -> four thousand two hundred seventeen."""
+    for size, name in ((1000, "thousand"), (100, "hundred")):
+        if number >= size:
+            rest = f" {_said(number % size)}" if number % size else ""
+            return f"{_said(number // size)} {name}{rest}"
+    if number < 20:
+        return _ONES[number]
+    return _TENS[number // 10 - 2] + (f" {_ONES[number % 10]}" if number % 10 else "")
+
+
+_PAIRS: dict[str, Callable[[], PairTexts]] = {
+    "reversal": generate_reversals,
+    "copy": generate_copies,
+    "numerals": generate_numerals,
+}
 
 
 _PLAIN = {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "ß": "ss"}

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from throughtime.data.text import read_text
+from throughtime.data.reading import read_text
 from throughtime.errors import InputError
 
 PART_WORDS = {
@@ -55,9 +55,7 @@ def part_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
         InputError: no file for a part, or several.
     """
     found: dict[str, Path] = {}
-    paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    for part, words in PART_WORDS.items():
-        named = [path for path in paths if words & set(re.split(r"[\W_]+", path.name.lower()))]
+    for part, named in candidates(folder).items():
         if len(named) != 1:
             came = ", ".join(path.name for path in named[:3]) or "none"
             raise InputError(
@@ -67,3 +65,12 @@ def part_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
             )
         found[part] = named[0]
     return found
+
+
+def candidates(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """All files whose name has a word of a part, by part; it may be none or several."""
+    paths = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    return {
+        part: [path for path in paths if words & set(re.split(r"[\W_]+", path.name.lower()))]
+        for part, words in PART_WORDS.items()
+    }

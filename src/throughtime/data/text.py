@@ -1,15 +1,11 @@
-"""Text: files to text, text to token ids and back, and to training, validation and test parts."""
+"""Text: to token ids and back, and to training, validation and test parts."""
 
-import gzip
 import json
-import os
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -281,44 +277,6 @@ class Vocabulary:
                 f"encode: {self.kind[:-1]} {tokens[at]!r} at position {at} (counted from 0) was "
                 "not in the training text; leave it out, or fit the vocabulary with unknown=..."
             )
-
-
-def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
-    r"""The text of a file, packed with gzip where its name ends in `.gz`; line ends become `\n`.
-
-    Args:
-        path: the file.
-        encoding: how its characters are stored; a byte order mark is left out.
-
-    Errors:
-        InputError: no such file, no text in it, damaged packing, an encoding nobody knows, or bytes
-            that are not of this encoding.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"read_text: there is no file {path}")
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise InputError(f"read_text: {path} is not whole gzip ({error})") from None
-    try:
-        text = data.decode(encoding)
-    except LookupError:
-        raise InputError(
-            f"read_text: encoding is {encoding!r}, expected one Python knows, such as utf-8"
-        ) from None
-    except UnicodeDecodeError as error:
-        likely = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
-        raise InputError(
-            f"read_text: {path} is not {encoding}, at byte {error.start} stands "
-            f"0x{data[error.start]:02X}; say how it is encoded, for instance --encoding {likely}"
-        ) from None
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise InputError(f"read_text: {path} is empty, expected text")
-    return text
 
 
 def split_text(tokens: Whole, fractions: Sequence[float] = (0.8, 0.1, 0.1)) -> tuple[Whole, ...]:

@@ -20,7 +20,7 @@ Until = Callable[[list[int]], bool]
 """Given what was written of a row so far, whether it ends here."""
 
 
-DIVERGED = "generate: the model gives NaN, expected logits; has it diverged?"
+DIVERGED = "the model gives NaN, expected logits; has it diverged?"
 
 
 class Step(NamedTuple):
@@ -120,6 +120,9 @@ def generate(
         stepper: what feeds the model step by step: called with the model and the state before the
             first step.
 
+    A state that was made from something else, as that of a decoder that has read a source, goes on
+    from the marker of the beginning: `prompts=model.begin(rows)`.
+
     Returns:
         Tokens, lengths and log probabilities.
 
@@ -128,7 +131,7 @@ def generate(
             an argument of another form.
 
     Examples:
-        >>> from throughtime.models.config import ModelConfig, build
+        >>> from throughtime.models import ModelConfig, build
         >>> model = build(ModelConfig("lstm", tokens=10, width=8))
         >>> prompts = [torch.tensor([1, 2, 3]), torch.tensor([4]), torch.tensor([])]
         >>> both = generate(model, prompts, 5, sampling=Sampling(top_k=3), seed=0)
@@ -186,7 +189,7 @@ def _begin(
     stepper: Callable[[Autoregressive, State], Stepper],
 ) -> _Begun:
     """Check the arguments and read the prompts."""
-    _check(model, steps, stop, chunk)
+    check(model, steps, stop, chunk)
     lines = lines_of(model, prompts, mask)
     sampling = sampling or Sampling()
     batch = len(lines.lengths)
@@ -227,10 +230,7 @@ def _steps(
     texts: list[list[int]] = [[] for _ in range(len(last))]
     for _ in range(steps):
         logits = step(last)
-        wide = torch.promote_types(logits.dtype, torch.float32)  # half is too coarse for nats
-        expected = logits.log_softmax(-1, dtype=wide)
-        if expected.isnan().any():
-            raise InputError(DIVERGED)
+        expected = nats(logits)
         last = sampling(logits, seen, None if uniforms is None else uniforms())
         log_probs = expected.gather(-1, last.unsqueeze(-1)).squeeze(-1)
         ended = torch.isin(last, stops)
@@ -253,20 +253,37 @@ def _steps(
                 uniforms.select(going)
 
 
-def _check(model: Autoregressive, steps: int, stop: Collection[int], chunk: int) -> None:
-    """Refuse what cannot be, before anything is read."""
+def check(
+    model: Autoregressive, steps: int, stop: Collection[int], chunk: int, *, least: int = 0
+) -> None:
+    """Refuse what cannot be, before anything is read; of `steps` there are at least `least`."""
     if not model.inputs.discrete:
-        raise InputError("generate: the model is of numbers, expected one of tokens")
-    for name, value, least in (("steps", steps, 0), ("chunk", chunk, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(
-                f"generate: {name} is {value!r}, expected a whole number of at least {least}"
-            )
+        raise InputError("the model is of numbers, expected one of tokens")
+    check_whole("steps", steps, least)
+    check_whole("chunk", chunk, 1)
     for token in stop:
         if not 0 <= token < model.head.size:
-            raise InputError(
-                f"generate: stop holds id {token}, expected 0 to {model.head.size - 1}"
-            )
+            raise InputError(f"stop holds id {token}, expected 0 to {model.head.size - 1}")
+
+
+def check_whole(name: str, value: int, least: int) -> None:
+    """Refuse what is no whole number, or too small a one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least {least}")
+
+
+def nats(logits: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
+    """The log probability of each token.
+
+    Errors:
+        InputError: NaN, or infinite logits.
+    """
+    wide = torch.promote_types(logits.dtype, torch.float32)  # half is too coarse for nats
+    expected = logits.log_softmax(-1, dtype=wide)
+    # One NaN makes its whole row NaN, by the sum: one column tells of all.
+    if expected[:, :1].isnan().any():
+        raise InputError(DIVERGED)
+    return expected
 
 
 def _seeds(seed: int | Sequence[int] | None, rows: int) -> Sequence[int]:
@@ -275,5 +292,5 @@ def _seeds(seed: int | Sequence[int] | None, rows: int) -> Sequence[int]:
     if isinstance(seed, int):
         return row_seeds(seed, rows)
     if len(seed) != rows:
-        raise InputError(f"generate: seed has {len(seed)} numbers, expected {rows}, one per row")
+        raise InputError(f"seed has {len(seed)} numbers, expected {rows}, one per row")
     return seed

@@ -13,7 +13,11 @@ from throughtime.shapes import Bool, Int, Tensor
 from throughtime.state import State
 
 Prompts = Tensor | Sequence[Tensor]
-"""`[batch, time]` of token ids, or a tensor `[time]` for each row; a row may be empty."""
+"""`[batch, time]` of token ids, or a tensor `[time]` for each row; a row may be empty.
+
+The id after the last of the vocabulary is the marker of the beginning, `model.begin`. It is fed
+before prompts that are the beginning; whoever brings a state may give it as the token to be fed.
+"""
 
 
 class Lines(NamedTuple):
@@ -47,7 +51,7 @@ def lines_of(model: Autoregressive, prompts: Prompts, mask: Tensor | None) -> Li
         real = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.to(device)
         if real.dtype != torch.bool or real.shape != tokens.shape:
             raise InputError(
-                f"generate: mask is {real.dtype} of shape {list(real.shape)}, "
+                f"mask is {real.dtype} of shape {list(real.shape)}, "
                 f"expected torch.bool of {list(tokens.shape)}, the shape of prompts"
             )
         # Real tokens to the left, in their order.
@@ -56,7 +60,7 @@ def lines_of(model: Autoregressive, prompts: Prompts, mask: Tensor | None) -> Li
         lines = lines._replace(tokens=torch.where(lines.mask, lines.tokens, 0))
     else:
         if mask is not None:
-            raise InputError("generate: got a mask beside a list of prompts, expected none")
+            raise InputError("got a mask beside a list of prompts, expected none")
         for row, prompt in enumerate(prompts):
             _check_ids(f"prompt {row}", prompt, 1)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -64,13 +68,13 @@ def lines_of(model: Autoregressive, prompts: Prompts, mask: Tensor | None) -> Li
         tokens = pad_sequence(padded, batch_first=True) if padded else lengths.view(0, 0).long()
         lines = Lines(tokens, lengths)
     if not len(lines.lengths):
-        raise InputError("generate: prompts hold no rows, expected at least one (it may be empty)")
+        raise InputError("prompts hold no rows, expected at least one (it may be empty)")
     if lines.tokens.numel():
         low, high = (int(end) for end in torch.aminmax(lines.tokens))
-        if low < 0 or high >= model.head.size:
+        if low < 0 or high > model.head.size:
             raise InputError(
-                f"generate: prompts hold id {low if low < 0 else high}, "
-                f"expected 0 to {model.head.size - 1}"
+                f"prompts hold id {low if low < 0 else high}, expected 0 to "
+                f"{model.head.size - 1}, or {model.head.size} for the beginning"
             )
     return lines
 
@@ -104,7 +108,7 @@ def read(
     elif int(lengths.min()) == 0:
         row = int(lengths.argmin())
         raise InputError(
-            f"generate: got a state and prompt {row} is empty, expected its last token; "
+            f"got a state and prompt {row} is empty, expected its last token; "
             "it is the next to be fed"
         )
     rows = torch.arange(len(lengths), device=tokens.device)
@@ -119,7 +123,7 @@ def read(
 
 
 def seen_in(lines: Lines, size: int) -> Bool[Tensor, "batch tokens"]:
-    """Which tokens of the vocabulary each row holds."""
+    """Which tokens of the vocabulary each row holds; the marker of the beginning is none."""
     seen = torch.zeros(len(lines.lengths), size + 1, dtype=torch.bool, device=lines.tokens.device)
     seen.scatter_(1, torch.where(lines.mask, lines.tokens, size), True)  # noqa: FBT003
     return seen[:, :size]
@@ -128,12 +132,10 @@ def seen_in(lines: Lines, size: int) -> Bool[Tensor, "batch tokens"]:
 def _check_ids(name: str, ids: Tensor, axes: int) -> None:
     if not isinstance(ids, Tensor):
         raise InputError(
-            f"generate: {name} is a {type(ids).__name__}, expected a tensor of ids; "
+            f"{name} is a {type(ids).__name__}, expected a tensor of ids; "
             "throughtime.decoding.write takes texts"
         )
     whole = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
     if ids.ndim != axes or not (whole or not ids.numel()):
         form = "[time]" if axes == 1 else "[batch, time]"
-        raise InputError(
-            f"generate: {name} is {ids.dtype} of shape {list(ids.shape)}, expected ids {form}"
-        )
+        raise InputError(f"{name} is {ids.dtype} of shape {list(ids.shape)}, expected ids {form}")

@@ -1,10 +1,11 @@
 """What generation asks of a model, and the plain way to answer."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 
+from throughtime.kernels.decode import Searched
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.chain import evaluating
 from throughtime.shapes import Float, Int, Tensor
@@ -30,6 +31,24 @@ class Stepper(Protocol):
     @property
     def state(self) -> State:
         """The state of the model after what was fed, as the model itself would have it."""
+        ...
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """A stepper that does a whole beam search by itself, where nothing constrains it."""
+
+    def search(
+        self,
+        tokens: Int[Tensor, " batch"],
+        steps: int,
+        stop: Collection[int] = (),
+        *,
+        beams: int,
+        n_best: int = 1,
+        length_penalty: float = 1.0,
+    ) -> Searched | None:
+        """What is found after these tokens; None where the model gives NaN."""
         ...
 
 

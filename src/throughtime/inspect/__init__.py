@@ -1,10 +1,13 @@
 """What a model did, and how it did it: figures and reports.
 
-Importing this needs nothing beyond NumPy. [`figures`][throughtime.inspect.figures] needs matplotlib
-and [`report`][throughtime.inspect.report] needs Jinja as well.
+Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figures] and
+[`draw_alignment`][throughtime.inspect.draw_alignment], needs matplotlib, and
+[`report`][throughtime.inspect.report] needs Jinja as well.
 """
 
-from throughtime.inspect.contents import Column, Curve, Fan, Report, Row, Sample, Table
+from throughtime.inspect.alignment import alignment, draw_alignment
+from throughtime.inspect.contents import Column, Curve, Example, Fan, Report, Row, Sample, Table
+from throughtime.inspect.order import OrderSeen, order_seen
 from throughtime.inspect.theme import DARK, LIGHT, Theme
 
 __all__ = [
@@ -12,10 +15,15 @@ __all__ = [
     "LIGHT",
     "Column",
     "Curve",
+    "Example",
     "Fan",
+    "OrderSeen",
     "Report",
     "Row",
     "Sample",
     "Table",
     "Theme",
+    "alignment",
+    "draw_alignment",
+    "order_seen",
 ]

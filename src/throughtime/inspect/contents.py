@@ -235,6 +235,23 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A source, what it should become, and what models made of it.
+
+    Args:
+        source: what was given.
+        targets: each of them is right.
+        answers: model to its answer, by the name it has in every table and figure.
+        worst: the model whose answer this is among the worst of; empty for none.
+    """
+
+    source: str
+    targets: Sequence[str]
+    answers: Mapping[str, str]
+    worst: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything one page shows; what is empty is left out.
 
@@ -249,6 +266,7 @@ class Report:
         lead_errors: model to its mean error at 1, 2, ... steps ahead.
         lead_unit: what those errors are, with their unit.
         samples: text written by the models.
+        examples: sources and the models' answers.
         data: what was found in the data: name and value.
         warnings: what is suspicious about it, in sentences.
         run: what was run: name and value (versions, threads, seeds, duration).
@@ -265,6 +283,7 @@ class Report:
     lead_errors: Mapping[str, Numbers] = field(default_factory=dict)
     lead_unit: str = "mean absolute error"
     samples: Sequence[Sample] = ()
+    examples: Sequence[Example] = ()
     data: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
     run: Sequence[tuple[str, str]] = ()
@@ -274,6 +293,7 @@ class Report:
         """Every model in it, each once, in order of appearance."""
         named = [row.model for table in self.tables for row in table.rows]
         named += [one.model for part in (self.curves, self.fans, self.samples) for one in part]
+        named += [model for example in self.examples for model in example.answers]
         return list(dict.fromkeys([*named, *self.lead_errors]))
 
     def baselines(self) -> set[str]:

@@ -234,7 +234,9 @@ def metric_bars(
     means = {id(row): row.mean(column.key) or 0.0 for row in rows}
     rows.sort(key=lambda row: _last_if_unknown(means[id(row)], column))
     known = [abs(mean) for mean in means.values() if math.isfinite(mean)]
-    end = min(max(known, default=1.0), 4 * statistics.median(known or [1.0])) or 1.0
+    end = max(known, default=1.0) or 1.0
+    if column.better != "higher":  # there the longest is what everyone looks for
+        end = min(end, 4 * statistics.median(known or [1.0])) or 1.0
     digits = table.digits(column)
     for place, row in enumerate(rows):
         mean = means[id(row)]

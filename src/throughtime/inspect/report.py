@@ -21,6 +21,7 @@ from throughtime.inspect.contents import (
     Better,
     Column,
     Curve,
+    Example,
     Fan,
     Report,
     Row,
@@ -36,7 +37,7 @@ try:
 except ImportError:
     raise MissingExtra("throughtime.inspect.report", "jinja2", "cli") from None
 
-__all__ = ["Column", "Curve", "Fan", "Report", "Row", "Sample", "Table", "write_report"]
+__all__ = ["Column", "Curve", "Example", "Fan", "Report", "Row", "Sample", "Table", "write_report"]
 
 LARGEST_DRAWING = 80_000
 """Bytes up to which a figure is kept as a drawing; one with more lines is kept as pixels."""
@@ -130,6 +131,7 @@ class _Page:
             cells=lambda part, row: cells(part["table"], row),
             tables=[self.table(table) for table in self.report.tables],
             sections=[part for part in (self.leads(), self.fans(), self.training()) if part],
+            worst=next((one.worst for one in self.report.examples if one.worst), ""),
             prefixed=any(sample.prefix for sample in self.report.samples),
         )
 

@@ -4,10 +4,12 @@ from throughtime.layers.attention import SelfAttention, SelfAttentionState, scal
 from throughtime.layers.base import Layer, Recurrent, Stateless
 from throughtime.layers.cross_attention import CrossAttention, MemoryState
 from throughtime.layers.feed_forward import FeedForward
+from throughtime.layers.global_attention import AnnotationState, GlobalAttention
 from throughtime.layers.gru import GRU, GRUState
 from throughtime.layers.lstm import LSTM, LSTMState
 from throughtime.layers.patches import PatchEmbedding
 from throughtime.layers.position import Position, PositionState
+from throughtime.layers.recurrent_decoder import RecurrentDecoder
 from throughtime.layers.rnn import RNN, RNNState
 from throughtime.layers.stack import Bidirectional, Residual, Stack
 from throughtime.layers.stateless import Dropout, Embedding, Linear, Norm
@@ -23,6 +25,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "AnnotationState",
     "Bidirectional",
     "BlockState",
     "CrossAttention",
@@ -32,6 +35,7 @@ __all__ = [
     "Encoder",
     "FeedForward",
     "GRUState",
+    "GlobalAttention",
     "LSTMState",
     "Layer",
     "Linear",
@@ -42,6 +46,7 @@ __all__ = [
     "PositionState",
     "RNNState",
     "Recurrent",
+    "RecurrentDecoder",
     "Residual",
     "SelfAttention",
     "SelfAttentionState",

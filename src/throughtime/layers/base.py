@@ -140,7 +140,7 @@ class Layer(nn.Module):
             )
         with torch.no_grad():
             expected = self.initial_state(batch_size)
-        if not _same_form(state, expected):
+        if not same_form(state, expected):
             raise InputError(
                 f"{type(self).__name__}: state is {structure(state)}, "
                 f"expected {structure(expected)}"
@@ -160,7 +160,8 @@ class Layer(nn.Module):
         """Draw fresh weights, as documented on the class."""
 
 
-def _same_form(state: State, expected: State) -> bool:
+def same_form(state: State, expected: State) -> bool:
+    """Whether two states have the same structure, shapes, types and devices."""
     if isinstance(expected, Tensor):
         return (
             isinstance(state, Tensor)
@@ -171,7 +172,7 @@ def _same_form(state: State, expected: State) -> bool:
     return (
         type(state) is type(expected)
         and len(state) == len(expected)
-        and all(_same_form(a, b) for a, b in zip(state, expected, strict=True))
+        and all(same_form(a, b) for a, b in zip(state, expected, strict=True))
     )
 
 

@@ -4,14 +4,15 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import linear
 
 from throughtime import kernels
-from throughtime.errors import InputError
+from throughtime.kernels.attention.reference import weights as softmax_weights
 from throughtime.layers.attention import check_heads, draw_blocks
-from throughtime.layers.base import Layer, check_size, on_real_steps
+from throughtime.layers.base import check_size, on_real_steps
+from throughtime.layers.memory import MemoryLayer
 from throughtime.shapes import Bool, Float, Tensor
-from throughtime.state import State, register
+from throughtime.state import register
 
 
 @register
@@ -29,7 +30,7 @@ class MemoryState(NamedTuple):
     real: Bool[Tensor, "batch steps"]
 
 
-class CrossAttention(Layer):
+class CrossAttention(MemoryLayer):
     r"""Each step looks at all steps of another sequence, the memory.
 
     Queries come from the input, keys and values from the memory, as an encoder gives it:
@@ -137,15 +138,7 @@ class CrossAttention(Layer):
         Errors:
             InputError: a memory of another form.
         """
-        if memory.ndim != 3 or memory.shape[2] != self.memory_size:
-            raise InputError(
-                f"CrossAttention: memory has shape {list(memory.shape)}, "
-                f"expected [batch, steps, {self.memory_size}]"
-            )
-        self.check_dtype(memory)
-        self.check_marks(memory, mask, None)
-        if mask is None:
-            mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
+        mask = self.check_memory(memory, mask)
         made = on_real_steps(
             lambda x: linear(x, self.weight_memory, self.bias_memory), memory, mask
         )
@@ -156,44 +149,44 @@ class CrossAttention(Layer):
         dtype = self.weight_memory.dtype  # which autocast may have narrowed
         return MemoryState(keys.to(dtype), values.to(dtype), mask)
 
-    def check_state(self, state: State, batch_size: int) -> None:
-        """A memory may have any number of steps."""
-        like = self.weight_query
-        good = (
-            isinstance(state, MemoryState)
-            and state.keys.ndim == 4
-            and state.keys.shape == (batch_size, self.kv_heads, state.keys.shape[2], self.head_size)
-            and state.values.shape == state.keys.shape
-            and state.real.shape == (batch_size, state.keys.shape[2])
-            and state.real.dtype == torch.bool
-            and state.keys.dtype == state.values.dtype == like.dtype
-            and state.keys.device == state.values.device == state.real.device == like.device
-        )
-        if not good:
-            super().check_state(state, batch_size)
-
-    def run(
+    def look(
         self,
         x: Float[Tensor, "batch time size"],
-        state: MemoryState,
+        memory: MemoryState,
         mask: Bool[Tensor, "batch time"] | None,
-        reset: Bool[Tensor, "batch time"] | None,
-    ) -> tuple[Float[Tensor, "batch time size"], MemoryState]:
+    ) -> Float[Tensor, "batch time size"]:
         """Queries; look; mix."""
+        found = self._found(self._queries(x, mask), memory)
+        return on_real_steps(self._mix, found.transpose(1, 2).flatten(2), mask)
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch time size"],
+        memory: MemoryState,
+        mask: Bool[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, "batch heads time steps"]:
+        """How much each step looks at each step of a memory, for looking at.
+
+        Args:
+            x: `[batch, time, size]`.
+            memory: what [`remember`][throughtime.layers.CrossAttention.remember] gave.
+            mask: `[batch, time]`, True where a step of `x` is real.
+
+        Returns:
+            `[batch, heads, time, steps]`, each row with a sum of 1, or zeros if no step of the
+            memory is real; rows of padded steps mean nothing.
+        """
+        q = self._queries(x, mask)
+        return softmax_weights(q, memory.keys.to(q.dtype), memory.real[:, None, None], None)
+
+    def _queries(self, x: Tensor, mask: Tensor | None) -> Float[Tensor, "batch heads time head"]:
         q = on_real_steps(lambda x: linear(x, self.weight_query, self.bias_query), x, mask)
-        q = q.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-        head, after = self._look(q, state), state
-        if reset is not None:
-            begun = reset.cumsum(1) > 0
-            initial = self.initial_state(x.shape[0])
-            head = torch.where(begun[:, None, :, None], self._look(q, initial), head)
-            after = _replaced(state, initial, reset.any(1))
-        return on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask), after
+        return q.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
 
     def _mix(self, heads: Tensor) -> Tensor:
         return linear(heads, self.weight_output, self.bias_output)
 
-    def _look(self, q: Tensor, memory: MemoryState) -> Float[Tensor, "batch heads time head"]:
+    def _found(self, q: Tensor, memory: MemoryState) -> Float[Tensor, "batch heads time head"]:
         if memory.keys.shape[2] == 0:
             return torch.zeros_like(q)
         keys, values = memory.keys.to(q.dtype), memory.values.to(q.dtype)
@@ -202,19 +195,3 @@ class CrossAttention(Layer):
     def extra_repr(self) -> str:
         """Sizes, for printing."""
         return f"size={self.input_size}, heads={self.heads}, memory_size={self.memory_size}"
-
-
-def _replaced(state: MemoryState, other: MemoryState, where: Bool[Tensor, " batch"]) -> MemoryState:
-    """Another memory in the rows that are True; the shorter of the two is padded."""
-    steps = max(state.keys.shape[2], other.keys.shape[2])
-
-    def choose(one: Tensor, two: Tensor, dim: int) -> Tensor:
-        after = (0, 0) * (one.ndim - 1 - dim)
-        one, two = (pad(part, (*after, 0, steps - part.shape[dim])) for part in (one, two))
-        return torch.where(where.view(-1, *[1] * (one.ndim - 1)), two, one)
-
-    return MemoryState(
-        choose(state.keys, other.keys, 2),
-        choose(state.values, other.values, 2),
-        choose(state.real, other.real, 1),
-    )

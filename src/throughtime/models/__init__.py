@@ -1,7 +1,9 @@
 """Whole models, put together from layers."""
 
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
-from throughtime.models.config import ModelConfig, build
+from throughtime.models.building import build, build_encoder_decoder, make
+from throughtime.models.config import ModelConfig
+from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.heads import (
     Categorical,
     Head,
@@ -18,6 +20,7 @@ __all__ = [
     "Autoregressive",
     "AutoregressiveState",
     "Categorical",
+    "EncoderDecoder",
     "Head",
     "ModelConfig",
     "NegativeBinomial",
@@ -30,6 +33,8 @@ __all__ = [
     "StudentT",
     "TokenInputs",
     "build",
+    "build_encoder_decoder",
     "fit_width",
+    "make",
     "parameters",
 ]

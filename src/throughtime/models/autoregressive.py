@@ -11,8 +11,15 @@ import torch
 from torch.distributions import Distribution
 
 from throughtime.errors import InputError
-from throughtime.layers.base import Layer
-from throughtime.models.chain import befores, check_parts, draw, evaluating, hide
+from throughtime.layers.base import Layer, same_form
+from throughtime.models.chain import (
+    befores,
+    check_covariates,
+    check_parts,
+    draw,
+    evaluating,
+    hide,
+)
 from throughtime.models.heads import Head
 from throughtime.models.inputs import Inputs, NumberInputs
 from throughtime.models.scaling import pad
@@ -122,7 +129,7 @@ class Autoregressive(Layer):
     ) -> tuple[Tensor, Any, AutoregressiveState]:
         """What the head reads, `[batch, time, width]` and a context; and the state after it."""
         self.check(x, state, mask, reset)
-        self.check_covariates(x, covariates)
+        check_covariates(type(self).__name__, x, covariates, self.inputs.covariates)
         if state is None:  # the body is told so: attention costs less when nothing came before
             state = AutoregressiveState(self.inputs.initial_state(x.shape[0]), None)
         features, context, scale = self.inputs(x, state.scale, mask, reset, covariates)
@@ -141,20 +148,14 @@ class Autoregressive(Layer):
         self.check_marks(x, mask, reset)
         self.check_state(state, x.shape[0])
 
-    def check_covariates(self, x: Tensor, covariates: Tensor | None) -> None:
-        """Refuse covariates that are not those the model was made for."""
-        expected = [*x.shape[:2], self.inputs.covariates]
-        came = [*x.shape[:2], 0] if covariates is None else list(covariates.shape)
-        if came != expected:
-            came_words = "none" if covariates is None else f"shape {came}"
-            raise InputError(
-                f"{type(self).__name__}: covariates: got {came_words}, "
-                + (
-                    f"expected [batch, time, covariates] = {expected}"
-                    if expected[2]
-                    else "expected none, for the model was made without"
-                )
-            )
+    def check_state(self, state: State, batch_size: int) -> None:
+        """The body checks its own: a memory in it may have any number of steps."""
+        if state is None:
+            return
+        scale = state.scale if isinstance(state, AutoregressiveState) else None
+        if same_form(scale, self.inputs.initial_state(batch_size)):
+            return
+        super().check_state(state, batch_size)
 
     # -- as a distribution --------------------------------------------------------------------
 

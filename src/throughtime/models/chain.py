@@ -118,3 +118,19 @@ def check_parts(inputs: Any, body: Any, head: Any) -> None:
 
 def _kind(part: Any) -> str:
     return f"{part.size} tokens" if part.discrete else f"{part.size} numbers per step"
+
+
+def check_covariates(name: str, x: Tensor, covariates: Tensor | None, count: int) -> None:
+    """Refuse covariates that are not those a model was made for: `count` of them at each step."""
+    expected = [*x.shape[:2], count]
+    came = [*x.shape[:2], 0] if covariates is None else list(covariates.shape)
+    if came != expected:
+        came_words = "none" if covariates is None else f"shape {came}"
+        raise InputError(
+            f"{name}: covariates: got {came_words}, "
+            + (
+                f"expected [batch, time, covariates] = {expected}"
+                if count
+                else "expected none, for the model was made without"
+            )
+        )

@@ -5,37 +5,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from throughtime.errors import InputError
-from throughtime.layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Decoder,
-    Dropout,
-    Layer,
-    Linear,
-    PatchEmbedding,
-    Stack,
-    Window,
-)
 from throughtime.layers.feed_forward import FEED_FORWARDS
 from throughtime.layers.position import POSITIONS
-from throughtime.models.autoregressive import Autoregressive
-from throughtime.models.heads import (
-    LEVELS,
-    Categorical,
-    Head,
-    NegativeBinomial,
-    Normal,
-    Quantiles,
-    StudentT,
-)
-from throughtime.models.inputs import Inputs, NumberInputs, TokenInputs
+from throughtime.layers.recurrent_decoder import ATTENTIONS, CELLS
+from throughtime.models.heads import LEVELS
 from throughtime.models.scaling import KINDS as SCALINGS
 
-FORMAT = 2
+FORMAT = 3
 """The version of the written form; it grows when an older throughtime could not read it."""
 
 NEURAL = ("window", "rnn", "lstm", "gru", "transformer")
@@ -116,6 +93,25 @@ class ModelConfig:
     patch: int = 1
     """Of the transformer, for numbers: steps that are read as one vector."""
 
+    source_tokens: int = 0
+    """Size of the vocabulary of the source, for an encoder-decoder; 0: there is no source."""
+
+    encoder: str = ""
+    """Of an encoder-decoder: rnn, lstm, gru (in both directions) or transformer; empty: as kind."""
+
+    encoder_layers: int = 0
+    """Of an encoder-decoder: layers of the encoder; 0: as many as `layers`."""
+
+    attention: str = "additive"
+    """Of an encoder-decoder that is recurrent: how it looks at the source: additive,
+    multiplicative or none."""
+
+    shared: bool = False
+    """Of an encoder-decoder: one set of vectors for source and target, whose vocabulary is one."""
+
+    smoothing: float = 0.0
+    """Of tokens: the share of label smoothing in training, in [0, 1)."""
+
     window: int = 24
     """Steps that the window model sees."""
 
@@ -170,16 +166,20 @@ class ModelConfig:
         counts = ("targets", "width", "layers", "heads", "horizon", "patch", "window", "season")
         for name in (*counts, "lags", "order"):
             self._at_least(name, 1)
-        for name in ("tokens", "covariates", "kv_heads", "hidden"):
+        for name in ("tokens", "covariates", "kv_heads", "hidden", "source_tokens"):
             self._at_least(name, 0)
-        if self.kind == "transformer" and self.width % (2 * self.heads):
+        self._at_least("encoder_layers", 0)
+        self._check_source()
+        if "transformer" in (self.kind, self.encoder) and self.width % (2 * self.heads):
             raise InputError(
                 f"width is {self.width}, expected a multiple of {2 * self.heads}, twice the heads"
             )
         if self.kv_heads and self.heads % self.kv_heads:
             raise InputError(f"kv_heads is {self.kv_heads}, expected a divisor of {self.heads}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}, expected a probability in [0, 1)")
+        for name in ("dropout", "smoothing"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise InputError(f"{name} is {value}, expected a probability in [0, 1)")
         if not 0 <= self.level < float("inf"):
             raise InputError(f"level is {self.level}, expected a half-life in steps, or 0")
         if not 0 <= self.uniform < float("inf"):
@@ -193,6 +193,27 @@ class ModelConfig:
             raise InputError(f"kind is {self.kind!r}, which is for numbers; for tokens: ngram")
         if not self.tokens and self.kind == "ngram":
             raise InputError("kind is 'ngram', which is for tokens")
+
+    def _check_source(self) -> None:
+        """What an encoder-decoder needs, and what is for it alone."""
+        self._one_of("attention", ATTENTIONS)
+        if not self.source_tokens:
+            usual = ModelConfig
+            for name in ("encoder", "encoder_layers", "attention", "shared"):
+                if getattr(self, name) != getattr(usual, name):
+                    raise InputError(f"{name} is for an encoder-decoder, which has source_tokens")
+            return
+        kinds = (*CELLS, "transformer")
+        self._one_of("kind", kinds)
+        if self.encoder:
+            self._one_of("encoder", kinds)
+        if not self.tokens:
+            raise InputError("tokens is 0, expected those of the target, for there is a source")
+        if self.shared and self.source_tokens != self.tokens:
+            raise InputError(
+                f"shared: source_tokens is {self.source_tokens} and tokens {self.tokens}, "
+                "expected the same: one vocabulary for both"
+            )
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> None:
         if getattr(self, name) not in known:
@@ -239,116 +260,3 @@ class ModelConfig:
         if "levels" in fields:
             fields["levels"] = tuple(fields["levels"])
         return cls(**fields)
-
-
-def build(config: ModelConfig) -> Autoregressive:
-    """The model; weights are drawn from torch's generator."""
-    if config.kind in BASELINES:
-        return _baseline(config)
-    inputs = _inputs(config)
-    model = Autoregressive(inputs, _body(config, inputs.output_size), _head(config))
-    if config.uniform:
-        for weight in model.parameters():
-            nn.init.uniform_(weight, -config.uniform, config.uniform)
-    return model
-
-
-def _inputs(config: ModelConfig) -> Inputs:
-    if config.tokens:
-        # More features than tokens would tell nothing more, and cost a product in every step; to a
-        # transformer they are added as they are.
-        whole = config.tied or config.kind == "transformer"
-        features = config.width if whole else min(config.width, config.tokens)
-        return TokenInputs(config.tokens, features, tied=config.tied)
-    return NumberInputs(
-        config.targets,
-        covariates=config.covariates,
-        scaling=config.scaling,
-        level=config.level,
-    )
-
-
-def _body(config: ModelConfig, features: int) -> Layer:
-    """Layers with dropout between them and after the last (Zaremba et al. 2014)."""
-    if config.kind == "transformer":
-        return _transformer(config, features)
-    layers: list[Layer] = []
-    if config.kind == "window":
-        layers.append(Window(config.window, features))
-        features *= config.window
-    for _ in range(config.layers + (config.kind == "window")):
-        layers.append(_layer(config, features))
-        features = config.width
-        if config.dropout:
-            layers.append(Dropout(config.dropout))
-    return Stack(*layers)
-
-
-def _transformer(config: ModelConfig, features: int) -> Layer:
-    """A decoder without a memory; series come in as patches."""
-    decoder = Decoder(
-        config.width,
-        config.heads,
-        config.layers,
-        position=config.position,
-        horizon=config.horizon,
-        kv_heads=config.kv_heads or None,
-        norm=config.norm,
-        norm_first=config.norm_first,
-        hidden_size=config.hidden or None,
-        activation=config.feed_forward,
-        dropout=config.dropout,
-    )
-    return (
-        decoder
-        if config.tokens
-        else Stack(PatchEmbedding(config.patch, features, config.width), decoder)
-    )
-
-
-def _layer(config: ModelConfig, features: int) -> Layer:
-    learn = config.learn_initial_state
-    match config.kind:
-        case "window":
-            return Linear(features, config.width, activation="relu")
-        case "rnn":
-            return RNN(
-                features, config.width, activation=config.activation, learn_initial_state=learn
-            )
-        case "lstm":
-            return LSTM(features, config.width, learn_initial_state=learn)
-        case _:
-            return GRU(
-                features, config.width, reset_after=config.reset_after, learn_initial_state=learn
-            )
-
-
-def _head(config: ModelConfig) -> Head:
-    width, size = config.width, config.targets
-    match config.head:
-        case "categorical":
-            return Categorical(width, config.tokens, tied=config.tied)
-        case "normal":
-            return Normal(width, size, residual=config.residual)
-        case "student":
-            return StudentT(width, size, residual=config.residual)
-        case "quantiles":
-            return Quantiles(width, size, config.levels, residual=config.residual)
-        case _:
-            return NegativeBinomial(width, size)
-
-
-def _baseline(config: ModelConfig) -> Autoregressive:
-    from throughtime.models.linear import LastValue, LinearAutoregression, SeasonalNaive
-    from throughtime.models.ngram import NGram
-
-    size, more = config.targets, {"covariates": config.covariates, "scaling": config.scaling}
-    match config.kind:
-        case "ngram":
-            return NGram(config.order, config.tokens)
-        case "last":
-            return LastValue(size, **more)
-        case "seasonal":
-            return SeasonalNaive(config.season, size, **more)
-        case _:
-            return LinearAutoregression(config.lags, size, **more)

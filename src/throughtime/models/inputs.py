@@ -64,17 +64,22 @@ class TokenInputs(Inputs):
         width: features of each vector.
         tied: hand the vectors to the head, which uses them again; they start smaller then, so that
             the logits of an untrained model are small.
+        scaled: multiply vectors by the root of `width` where they are read (Vaswani et al. 2017,
+            section 3.4).
     """
 
     discrete = True
     covariates = 0
 
-    def __init__(self, tokens: int, width: int, *, tied: bool = False) -> None:
+    def __init__(
+        self, tokens: int, width: int, *, tied: bool = False, scaled: bool = False
+    ) -> None:
         super().__init__()
         check_size("TokenInputs", "tokens", tokens)
         self.size = tokens
         self.output_size = width
         self.tied = tied
+        self.factor = width**0.5 if scaled else 1.0
         self.embedding = Embedding(tokens + 1, width)
         if tied:
             nn.init.normal_(self.embedding.weight, std=width**-0.5)
@@ -89,6 +94,8 @@ class TokenInputs(Inputs):
     ) -> tuple[Float[Tensor, "batch time features"], Tensor | None, tuple[()]]:
         """Look up; with `tied` the context is the vectors of the vocabulary."""
         features, _ = self.embedding(x, (), mask, reset)
+        if self.factor != 1:
+            features = features * self.factor
         return features, self.embedding.weight[: self.size] if self.tied else None, ()
 
     def initial_state(

@@ -9,7 +9,7 @@ from throughtime.errors import InputError
 from throughtime.layers.window import Window
 from throughtime.models.autoregressive import AutoregressiveState
 from throughtime.models.baseline import Baseline
-from throughtime.models.chain import hide
+from throughtime.models.chain import check_covariates, hide
 from throughtime.models.heads import Normal
 from throughtime.models.heads.base import SMALLEST
 from throughtime.models.inputs import NumberInputs
@@ -105,7 +105,9 @@ class LagModel(Baseline):
                 state = self.initial_state(len(steps.inputs))
             width = len(steps.inputs) * head.size * max(2 * self.lags, head.columns)
             for piece in steps.split(max(1, CHUNK // max(1, width))):
-                self.check_covariates(piece.inputs, piece.covariates)
+                check_covariates(
+                    type(self).__name__, piece.inputs, piece.covariates, self.inputs.covariates
+                )
                 covariates = None if piece.covariates is None else piece.covariates.double()
                 x, y = piece.inputs.double(), hide(piece.targets.double(), piece.mask)
                 if y.isinf().any():

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from throughtime.errors import InputError
-from throughtime.models.config import BASELINES, ModelConfig, build
+from throughtime.models.building import make
+from throughtime.models.config import BASELINES, ModelConfig
 
 
 def parameters(model: nn.Module) -> int:
@@ -34,7 +35,7 @@ def fit_width(config: ModelConfig, target: int) -> ModelConfig:
     if config.kind in BASELINES:
         return config
 
-    unit = 2 * config.heads if config.kind == "transformer" else 1
+    unit = 2 * config.heads if "transformer" in (config.kind, config.encoder) else 1
 
     def at(units: int) -> ModelConfig:
         return dataclasses.replace(config, width=units * unit)
@@ -66,6 +67,6 @@ def _fit_hidden(config: ModelConfig, target: int) -> ModelConfig:
 
 
 def count(config: ModelConfig) -> int:
-    """The parameters of the model that `build` would make; nothing is allocated."""
+    """The parameters of the model that `make` would give; nothing is allocated."""
     with torch.device("meta"):
-        return parameters(build(config))
+        return parameters(make(config))

@@ -3,11 +3,23 @@
 from throughtime.recipes.forecast import forecast
 from throughtime.recipes.language import language
 from throughtime.recipes.published import ptb_small_lstm, shakespeare_transformer
+from throughtime.recipes.published_pairs import PAIRS, captions, pronunciation
+from throughtime.recipes.translation import translation
 
-__all__ = ["PUBLISHED", "forecast", "language", "ptb_small_lstm", "shakespeare_transformer"]
+__all__ = [
+    "PUBLISHED",
+    "captions",
+    "forecast",
+    "language",
+    "pronunciation",
+    "ptb_small_lstm",
+    "shakespeare_transformer",
+    "translation",
+]
 
 PUBLISHED = {
     "ptb-small-lstm": ptb_small_lstm,
     "shakespeare-transformer": shakespeare_transformer,
+    **PAIRS,
 }
 """Recipes of published models by the names that commands know them by."""

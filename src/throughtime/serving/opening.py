@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.errors import InputError
 from throughtime.serving.series import LEVELS, SeriesSession
 from throughtime.serving.session import Session
@@ -18,8 +19,13 @@ def open_session(run: Run, start: str | None = None, levels: Sequence[float] = L
         levels: of a series: quantiles of each answer.
 
     Errors:
-        InputError: a start for text.
+        InputError: a start for text, or a run on pairs.
     """
+    if isinstance(run.vocabulary, PairVocabulary):
+        raise InputError(
+            f"{run.folder} is a run on pairs: it answers whole sources and has no session; "
+            f"throughtime predict {run.folder} answers them line by line"
+        )
     if run.vocabulary is None:
         return SeriesSession(run, start, levels)
     if start is not None:

@@ -7,7 +7,7 @@ import torch
 
 from throughtime.data.batches import Batch
 from throughtime.models.autoregressive import Autoregressive, evaluating
-from throughtime.models.heads import Head
+from throughtime.models.heads import Categorical, Head
 from throughtime.shapes import Float, Tensor
 from throughtime.state import State
 
@@ -25,6 +25,10 @@ def loss(
     targets = model.hide(batch.targets, batch.mask)
     total = model.head.total_loss(hidden, targets, context, batch.mask)
     return total, model.head.counted(targets).sum(), state
+
+
+NATS = (Head.loss, Categorical.loss)
+"""Losses that are just nats in evaluation mode."""
 
 
 class Score(NamedTuple):
@@ -70,7 +74,7 @@ def evaluate(
             targets = model.hide(batch.targets, batch.mask)
             scored = -float(model.head.log_prob(parameters, targets).double().sum())
             nats += scored
-            if type(model.head).loss is Head.loss:  # which is just that
+            if type(model.head).loss in NATS:
                 total += scored
             else:
                 total += float(model.head.loss(parameters, targets).double().sum())

@@ -1,13 +1,15 @@
-"""How long one streamed step takes."""
+"""How long one streamed step takes, and one answer."""
 
 import statistics
 import time
+from collections.abc import Callable, Sequence
 
 import torch
 
 from throughtime.models.autoregressive import Autoregressive
 
 WARM_UP, REPEATS = 5, 30
+ANSWERS = 20
 
 
 @torch.inference_mode()
@@ -28,3 +30,18 @@ def time_per_step(model: Autoregressive) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return 1e3 * statistics.median(times[WARM_UP:])
+
+
+def time_per_answer(answer: Callable[[str], object], sources: Sequence[str]) -> float:
+    """Milliseconds from one source to its answer.
+
+    The median of up to 20 sources, evenly chosen, after one to warm up.
+    """
+    chosen = sources[:: max(1, len(sources) // ANSWERS)][:ANSWERS]
+    answer(chosen[0])
+    times = []
+    for source in chosen:
+        started = time.perf_counter()
+        answer(source)
+        times.append(time.perf_counter() - started)
+    return 1e3 * statistics.median(times)

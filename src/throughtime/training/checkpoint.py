@@ -25,7 +25,7 @@ from throughtime.errors import InputError
 from throughtime.shapes import Tensor
 from throughtime.state import load_tree, save_tree, write_atomically
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a checkpoint's content changes, so that an older throughtime refuses a newer one."""
 
 LATEST = Path("checkpoint", "latest.safetensors")

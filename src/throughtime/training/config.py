@@ -13,17 +13,23 @@ from throughtime.training.truncation import Full, RandomTruncation, Truncated, T
 
 CHOICES = {
     "optimizer": ("adamw", "sgd"),
-    "schedule": ("constant", "cosine", "plateau", "halving"),
+    "schedule": ("constant", "cosine", "inverse_root", "plateau", "halving"),
     "truncation": ("full", "truncated", "random", "unbiased"),
+    "measure": ("loss", "bleu", "chrf", "wer", "per"),
     "precision": ("full", "bfloat16", "float16"),
     "dtype": ("float32", "float64"),
 }
+
+HIGHER_IS_BETTER = frozenset({"bleu", "chrf"})
+"""Of the measures; of the others less is better."""
 
 # field: (whole number?, least value, is the least value itself allowed?)
 RANGES = {
     "learning_rate": (False, 0, False),
     "weight_decay": (False, 0, True),
     "momentum": (False, 0, True),
+    "beta2": (False, 0, False),
+    "scheduled": (False, 0, True),
     "warmup": (True, 0, True),
     "final_rate": (False, 0, True),
     "decay": (False, 1, False),
@@ -36,6 +42,7 @@ RANGES = {
     "depth": (True, 1, True),
     "batch_size": (True, 1, True),
     "validate_every": (True, 1, True),
+    "average": (True, 1, True),
     "patience": (True, 1, True),
     "checkpoint_every": (True, 1, True),
     "checkpoint_seconds": (False, 0, False),
@@ -84,13 +91,18 @@ class TrainingConfig:
     momentum: float = 0.0
     """Of `sgd`, below 1."""
 
+    beta2: float = 0.999
+    """Of `adamw`, below 1: how much its mean of squared gradients keeps in each step; 0.98 in
+    Vaswani et al. 2017."""
+
     schedule: str = "constant"
-    """`constant`, `cosine` (half a wave from `learning_rate` to `final_rate` times that), `plateau`
-    (divided by `decay` when validation no longer improves), or `halving` (Zaremba et al. 2014:
-    divided by `decay` at the start of each epoch after the first `decay_after`)."""
+    """`constant`, `cosine` (half a wave from `learning_rate` to `final_rate` times that),
+    `inverse_root` (Vaswani et al. 2017: after `warmup` as one over the square root of the step),
+    `plateau` (divided by `decay` when validation no longer improves), or `halving` (Zaremba et al.
+    2014: divided by `decay` at the start of each epoch after the first `decay_after`)."""
 
     warmup: int = 0
-    """Steps in which the learning rate rises in a line from 0."""
+    """Steps in which the learning rate rises in a line from 0; `inverse_root` needs 1 or more."""
 
     final_rate: float = 0.0
     """`cosine`: where it ends, as a share of `learning_rate`, at most 1."""
@@ -126,10 +138,21 @@ class TrainingConfig:
     `unbiased`: steps between cuts on average; more than `window`, and no default."""
 
     batch_size: int = 32
-    """Rows side by side."""
+    """Rows side by side; of pairs: tokens of source and target in a batch, padding counted."""
 
     validate_every: int | None = None
     """Steps between validations; None: at the end of each epoch."""
+
+    average: int = 1
+    """The mean of the weights at the last so many validations is what is validated, kept as the
+    best and given in the end (Vaswani et al. 2017: 5); training itself goes on from its own. 1 is
+    these themselves. Without validation data: at the last so many ends of epochs. Needs memory for
+    so many copies of the weights, and their place in each checkpoint."""
+
+    measure: str = "loss"
+    """What decides over the best weights, `patience` and `plateau`: `loss`, or of answers that were
+    written `bleu`, `chrf` (more is better), `wer`, `per` (less is better). Validation has to give
+    it."""
 
     patience: int | None = None
     """Stop after so many validations in a row without improvement; None: never."""
@@ -143,6 +166,10 @@ class TrainingConfig:
 
     log_every: int = 10
     """Steps summed up in one line of `metrics.jsonl`."""
+
+    scheduled: float = 0.0
+    """Pairs: the share of tokens that are fed as the model foretells them and not as they are, in
+    [0, 1] (scheduled sampling)."""
 
     precision: str = "full"
     """`full`: all in `dtype`. `bfloat16`: matrix products in bfloat16, weights and state in
@@ -163,8 +190,13 @@ class TrainingConfig:
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         if self.momentum >= 1:
             raise _refusal("momentum", self.momentum, "less than 1")
-        if self.final_rate > 1:
-            raise _refusal("final_rate", self.final_rate, "at most 1")
+        if self.beta2 >= 1:
+            raise _refusal("beta2", self.beta2, "less than 1")
+        for name in ("final_rate", "scheduled"):
+            if getattr(self, name) > 1:
+                raise _refusal(name, getattr(self, name), "at most 1")
+        if self.schedule == "inverse_root" and self.warmup < 1:
+            raise _refusal("warmup", self.warmup, "at least 1 with schedule inverse_root")
         try:
             device = torch.device(self.device)
         except (RuntimeError, TypeError):
@@ -229,10 +261,12 @@ class TrainingConfig:
         """Refuse to go on with a run that was configured otherwise.
 
         Args:
-            earlier: the fields of the run's configuration.
+            earlier: the fields of the run's configuration; one that an older throughtime did not
+                have was at its default.
         """
+        earlier = {**asdict(TrainingConfig()), **earlier}
         for name, value in asdict(self).items():
-            if name not in MAY_CHANGE and name in earlier and earlier[name] != value:
+            if name not in MAY_CHANGE and earlier[name] != value:
                 raise InputError(
                     f"resume: {name} is {value!r}, but the checkpoint was made with "
                     f"{earlier[name]!r}; start a new run for that"

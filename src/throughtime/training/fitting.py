@@ -3,18 +3,23 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from throughtime.errors import InputError
 from throughtime.models.autoregressive import Autoregressive
-from throughtime.models.config import BASELINES, build
+from throughtime.models.building import make
+from throughtime.models.config import BASELINES
+from throughtime.models.encoder_decoder import EncoderDecoder
+from throughtime.tasks import likelihood, translation
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.glance import glance
-from throughtime.tasks.language import LanguageModelling
-from throughtime.tasks.likelihood import loss
 from throughtime.tasks.opening import Opened
+from throughtime.tasks.translation import Translation
+from throughtime.training.bptt import Loss
 from throughtime.training.checkpoint import has_checkpoint
 from throughtime.training.config import TrainingConfig
 from throughtime.training.loop import Moment, TrainingResult, train
@@ -26,12 +31,13 @@ class Fitted:
     """A model that was fitted.
 
     Attributes:
-        model: with the best weights found, in evaluation mode.
+        model: an `Autoregressive`, or of pairs an `EncoderDecoder`, with the best weights found, in
+            evaluation mode.
         seconds: how long it took.
         result: the course of training; None for baselines.
     """
 
-    model: Autoregressive
+    model: Any  # whoever knows the task knows which of both
     seconds: float
     result: TrainingResult | None
 
@@ -58,7 +64,7 @@ def fit(
     """
     training, task = config.training, opened.task
     torch.manual_seed(training.seed)
-    model = build(config.model)
+    model: Any = make(config.model)
     model.to(device=training.device, dtype=getattr(torch, training.dtype))
     task.prepare(model)
     if folder is not None and not resume:
@@ -74,13 +80,13 @@ def fit(
         result, seconds = None, time.perf_counter() - started
     else:
         # A split by time may leave nothing to validate on: then the last weights count.
-        validates = isinstance(task, LanguageModelling) or task.validate(model).counted > 0
+        validates = not isinstance(task, Forecasting) or task.validate(model).counted > 0
         result = train(
             model,
             task.source(training.batch_size, training.window, training.seed),
-            loss,
-            training if validates else replace(training, patience=None),
-            validate=(lambda held: _measures(held, opened)) if validates else None,
+            _loss(opened, training),
+            training if validates else replace(training, patience=None, measure="loss"),
+            validate=(lambda held: _measures(held, opened, training)) if validates else None,
             folder=folder,
             resume=resume and not _unstarted(folder),
             progress=progress,
@@ -89,6 +95,14 @@ def fit(
     if folder is not None and (result is None or result.stopped != "interrupted"):
         save_model(folder, model)
     return Fitted(model.eval(), seconds, result)
+
+
+def _loss(opened: Opened, training: TrainingConfig) -> Loss:
+    """What training makes small."""
+    if not isinstance(opened.task, Translation):
+        return likelihood.loss
+    share = training.scheduled
+    return partial(translation.loss, scheduled=share) if share else translation.loss
 
 
 def _unstarted(folder: Path | None) -> bool:
@@ -100,12 +114,15 @@ def _unstarted(folder: Path | None) -> bool:
     )
 
 
-def _measures(model: torch.nn.Module, opened: Opened) -> dict[str, float]:
+def _measures(model: torch.nn.Module, opened: Opened, training: TrainingConfig) -> dict[str, float]:
     """What training goes by on the validation part, as `loss`, and what is told beside it.
 
     Forecasts are judged as far ahead as they will be used: a model that is best one step ahead may
     drift away in twenty.
     """
+    if isinstance(opened.task, Translation):
+        assert isinstance(model, EncoderDecoder)
+        return opened.task.watch(model, training.measure)
     assert isinstance(model, Autoregressive)
     if isinstance(opened.task, Forecasting) and opened.task.can_backtest("validation"):
         return glance(opened.task, model)

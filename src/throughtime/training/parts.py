@@ -93,7 +93,8 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
     # In one pass over the weights; by single operations it takes eight times as long on a CPU.
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=fused)
+    betas = (0.9, config.beta2)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=fused)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -18,12 +18,13 @@ import safetensors.torch
 import torch
 
 import throughtime
+from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
-from throughtime.models.autoregressive import Autoregressive
-from throughtime.models.config import ModelConfig, build
+from throughtime.models.building import Model, make
+from throughtime.models.config import ModelConfig
 from throughtime.state import write_atomically
-from throughtime.tasks.opening import DataConfig
+from throughtime.tasks.data_config import DataConfig
 from throughtime.training.config import TrainingConfig
 
 FORMAT = 1
@@ -92,17 +93,20 @@ class Run:
     Attributes:
         folder: where it lies.
         config: what was run.
-        model: with its weights, in evaluation mode.
-        vocabulary: for text.
+        model: an `Autoregressive`, or of pairs an `EncoderDecoder`, with its weights, in evaluation
+            mode.
+        vocabulary: of text, or of pairs; None for series.
     """
 
     folder: Path
     config: RunConfig
-    model: Autoregressive
-    vocabulary: Vocabulary | None
+    model: Any
+    vocabulary: Any
 
 
-def write_config(folder: Path, config: RunConfig, vocabulary: Vocabulary | None) -> None:
+def write_config(
+    folder: Path, config: RunConfig, vocabulary: Vocabulary | PairVocabulary | None
+) -> None:
     """Begin a run folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.json", json.dumps(config.to_json(), indent=2).encode())
@@ -131,20 +135,22 @@ def read_config(folder: Path) -> RunConfig:
     return RunConfig.from_json(values, str(path))
 
 
-def read_vocabulary(folder: Path) -> Vocabulary | None:
-    """The vocabulary of a run folder; None for series."""
+def read_vocabulary(folder: Path) -> Vocabulary | PairVocabulary | None:
+    """The vocabulary of a run folder, of pairs the vocabularies; None for series."""
     path = folder / "vocabulary.json"
     if not path.is_file():
         return None
     try:
-        return Vocabulary.from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        pairs = '"joint"' in text[:100]
+        return PairVocabulary.from_json(text) if pairs else Vocabulary.from_json(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: damaged, it is not UTF-8") from None
 
 
-def save_model(folder: Path, model: Autoregressive) -> None:
+def save_model(folder: Path, model: Model) -> None:
     """Write the weights."""
     weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
     write_atomically(folder / "model.safetensors", safetensors.torch.save(weights))
@@ -163,14 +169,9 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
             f"{folder} has no weights yet; finish it with throughtime fit --resume {folder}"
         )
     vocabulary = read_vocabulary(folder)
-    known = 0 if vocabulary is None else len(vocabulary)
-    if known != config.model.tokens:
-        there = (
-            "vocabulary.json is missing" if vocabulary is None else f"vocabulary.json has {known}"
-        )
-        raise InputError(f"{folder}: the model knows {config.model.tokens} tokens, {there}")
+    _check_vocabulary(folder, config.model, vocabulary)
     # Of its type before the weights come: float64 ones would be rounded to float32 otherwise.
-    model = build(config.model).to(dtype=getattr(torch, config.training.dtype))
+    model = make(config.model).to(dtype=getattr(torch, config.training.dtype))
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except safetensors.SafetensorError as error:
@@ -179,3 +180,21 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{path}: the weights do not fit config.json ({reason})") from None
     return Run(folder, config, model.to(device=device, dtype=dtype).eval(), vocabulary)
+
+
+def _check_vocabulary(
+    folder: Path, model: ModelConfig, vocabulary: Vocabulary | PairVocabulary | None
+) -> None:
+    """The model and the file must know the same tokens."""
+    if isinstance(vocabulary, PairVocabulary):
+        known = (vocabulary.source_tokens, vocabulary.target_tokens)
+    else:
+        known = (0, 0 if vocabulary is None else len(vocabulary))
+    expected = (model.source_tokens, model.tokens)
+    if known != expected:
+        there = f"vocabulary.json has {known[1]}"
+        if vocabulary is None:
+            there = "vocabulary.json is missing"
+        elif model.source_tokens:
+            there = f"vocabulary.json has {known[1]} and {known[0]} of the source"
+        raise InputError(f"{folder}: the model knows {model.tokens} tokens, {there}")

@@ -22,8 +22,8 @@ class Schedule:
         """
         return 1.0
 
-    def validated(self, loss: float) -> None:
-        """Called with each validation loss."""
+    def validated(self, cost: float) -> None:
+        """Called with what each validation found; less is better."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
@@ -48,6 +48,28 @@ class Cosine(Schedule):
     def share(self, step: int, epoch: int, done: float) -> float:
         """By what is done."""
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+@dataclass
+class InverseRoot(Schedule):
+    r"""Full for `warmup` steps w, then $\sqrt{w / n}$ at step n, counted from 1.
+
+    With the line of the warm-up before it, the peak at step w being the learning rate $\eta$:
+
+    $$\eta \min\left(\frac{n}{w}, \sqrt{\frac{w}{n}}\right)$$
+
+    Vaswani et al. write it as $d^{-1/2} \min(n^{-1/2}, n w^{-3/2})$, so theirs is
+    $\eta = (d w)^{-1/2}$: 7e-4 for the width d = 512 and w = 4000.
+
+    References:
+        Vaswani et al. 2017, "Attention is all you need", section 5.3.
+    """
+
+    warmup: int = 1
+
+    def share(self, step: int, epoch: int, done: float) -> float:
+        """By the step."""
+        return math.sqrt(self.warmup / max(step + 1, self.warmup))
 
 
 @dataclass
@@ -81,17 +103,17 @@ class Plateau(Schedule):
         """By the divisions so far."""
         return self.factor**-self.divisions
 
-    def validated(self, loss: float) -> None:
+    def validated(self, cost: float) -> None:
         """Better starts the count anew; NaN is not better."""
-        if loss < self.best:
-            self.best, self.waited = loss, 0
+        if cost < self.best:
+            self.best, self.waited = cost, 0
             return
         self.waited += 1
         if self.waited > self.after:
             self.divisions, self.waited = self.divisions + 1, 0
 
     def state(self) -> dict[str, Any]:
-        """The best loss, and the counts."""
+        """The best so far, and the counts."""
         return {"best": self.best, "waited": self.waited, "divisions": self.divisions}
 
 
@@ -104,6 +126,8 @@ def make_schedule(config: TrainingConfig, *, validates: bool) -> Schedule:
     match config.schedule:
         case "cosine":
             return Cosine(config.final_rate)
+        case "inverse_root":
+            return InverseRoot(config.warmup)
         case "halving":
             return Halving(config.decay, config.decay_after)
         case "plateau":

@@ -16,8 +16,9 @@ from throughtime.errors import InputError
 from throughtime.shapes import Tensor
 from throughtime.state import State
 from throughtime.training import checkpoint
+from throughtime.training.averaging import Averaging, copied
 from throughtime.training.bptt import Cut, Loss, Place, bptt
-from throughtime.training.config import TrainingConfig
+from throughtime.training.config import HIGHER_IS_BETTER, TrainingConfig
 from throughtime.training.parts import (
     Moved,
     Source,
@@ -29,7 +30,8 @@ from throughtime.training.parts import (
 from throughtime.training.schedules import make_schedule, warm
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
-"""Measures a model (in evaluation mode, without gradients); `"loss"` is the measure to go by."""
+"""Measures a model (in evaluation mode, without gradients). What training goes by is among what it
+gives: the configuration's `measure`, `"loss"` by default."""
 
 
 class Moment(NamedTuple):
@@ -40,7 +42,8 @@ class Moment(NamedTuple):
         epoch: the epoch under way; the first is 0.
         done: the share of all training that is done, from 0 to 1.
         loss: since the last cut, nats per counted value.
-        validation: the latest validation loss; None before the first.
+        validation: the loss that validation found last, or another `measure` that was chosen; None
+            before the first.
     """
 
     step: int
@@ -54,11 +57,13 @@ class Moment(NamedTuple):
 class TrainingResult:
     """How training went. The model holds the best weights where validated, else the last.
 
+    With `average`, those are means.
+
     Attributes:
         step: updates of the weights.
         seconds: of training and validation, those before a resume as well.
         stopped: why it ended: `epochs`, `steps`, `seconds`, `patience` or `interrupted` (Ctrl-C).
-        best_step: the step with the lowest validation loss; None without validation.
+        best_step: the step where validation was best; None without validation.
         validation: what validation found there.
         history: the records of `metrics.jsonl`.
     """
@@ -86,7 +91,7 @@ class Standing:
     norm: float = 0.0  # of the latest gradient
     rate: float = 0.0  # the latest learning rate
     validation: float | None = None  # the latest
-    validated: int | None = None  # at which step
+    validated: int | None = None  # at which step, if only for the mean of weights
     best: dict[str, float] = field(default_factory=dict)
     best_step: int | None = None
     waited: int = 0  # validations since the best
@@ -106,6 +111,11 @@ class Trainer:
     ) -> None:
         if validate is None and config.patience is not None:
             raise InputError("train: patience is set, expected validation data as well")
+        if config.measure != "loss" and (validate is None or isinstance(validate, Source)):
+            raise InputError(
+                f"train: measure is {config.measure!r}, expected a function `validate` that gives "
+                f"it, got {'no validation' if validate is None else 'data, which give the loss'}"
+            )
         self.device, self.dtype = torch.device(config.device), getattr(torch, config.dtype)
         self.model = model.to(device=self.device, dtype=self.dtype).train()
         self.source, self.loss, self.config, self.validate = source, loss, config, validate
@@ -119,6 +129,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(config.seed)  # of random cuts
         self.at, self.place = Standing(), Place()
         self.best_weights: dict[str, Tensor] | None = None
+        self.averaging = Averaging(config.average)
         self.windows = Moved([])
         self.metrics = checkpoint.Metrics()
         self.stopped: str | None = None
@@ -184,7 +195,8 @@ class Trainer:
         at.total, at.count = at.total + cut.total, at.count + cut.count
         if cut.count and at.step % config.log_every == 0:
             self.record_training()
-        if cut.count and config.validate_every and at.step % config.validate_every == 0:
+        every = config.validate_every if self.validate is not None else None
+        if cut.count and every and at.step % every == 0:
             self.measure()
 
     def check_finite(self, cut: Cut) -> None:
@@ -203,7 +215,7 @@ class Trainer:
         """Record, validate, and begin the next one."""
         if self.at.count:
             self.record_training()
-        if self.config.validate_every is None:
+        if self.config.validate_every is None or self.validate is None:
             self.measure()
         at = self.at
         at.epoch, at.item, at.items, at.passed = at.epoch + 1, 0, None, at.epoch + 1.0
@@ -212,26 +224,40 @@ class Trainer:
     # Measuring.
 
     def measure(self) -> None:
-        """Validate; remember the best weights."""
+        """Validate, the mean of the last weights where asked for; remember the best."""
+        at = self.at
+        self.averaging.keep(self.model)
+        at.validated = at.step
         if self.validate is None:
             return
+        with self.averaging.averaged(self.model):
+            found = self.measures(self.validate)
+            cost = self.cost(found)
+            at.validation, at.waited = found[self.config.measure], at.waited + 1
+            self.schedule.validated(cost)
+            if cost < (self.cost(at.best) if at.best else math.inf):
+                at.best, at.best_step, at.waited = found, at.step, 0
+                self.best_weights = copied(self.model)
+        self.record({f"validation_{key}": value for key, value in found.items()})
+
+    def measures(self, validate: Source | Validate) -> dict[str, float]:
+        """What validation finds, in evaluation mode."""
         self.model.eval()
         with torch.no_grad():
-            if isinstance(self.validate, Source):
+            if isinstance(validate, Source):
                 options = {"device": self.device, "dtype": self.dtype}
-                found = evaluate(self.forward, self.model, self.validate, **options)
+                found = evaluate(self.forward, self.model, validate, **options)
             else:
-                found = {key: float(value) for key, value in self.validate(self.model).items()}
+                found = {key: float(value) for key, value in validate(self.model).items()}
         self.model.train()
-        if "loss" not in found:
-            raise InputError(f"train: validate gave {[*found]}, expected a 'loss' among them")
-        at, loss = self.at, found["loss"]
-        at.validation, at.validated, at.waited = loss, at.step, at.waited + 1
-        self.schedule.validated(loss)
-        if loss < at.best.get("loss", math.inf):
-            at.best, at.best_step, at.waited = found, at.step, 0
-            self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.record({f"validation_{key}": value for key, value in found.items()})
+        return found
+
+    def cost(self, found: Mapping[str, float]) -> float:
+        """The measure to go by, as something of which less is better."""
+        measure = self.config.measure
+        if measure not in found:
+            raise InputError(f"train: validate gave {[*found]}, expected a {measure!r} among them")
+        return -found[measure] if measure in HIGHER_IS_BETTER else found[measure]
 
     def record_training(self) -> None:
         """One record over the steps since the last."""
@@ -310,6 +336,7 @@ class Trainer:
             "place": self.place,
             "weights": self.model.state_dict(),
             "best_weights": self.best_weights,
+            "averaged_weights": self.averaging.kept,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state(),
             "scaler": self.scaler.state_dict(),
@@ -330,6 +357,7 @@ class Trainer:
             self.place = self.place._replace(state=states.to(self.place.state, self.device))
         load_weights(self.model, found["weights"])
         self.best_weights = found["best_weights"]
+        self.averaging.restore(found.get("averaged_weights", []), self.device)
         self.optimizer.load_state_dict(found["optimizer"])
         self.schedule.restore(found["schedule"])
         self.scaler.load_state_dict(found["scaler"])
@@ -350,6 +378,8 @@ class Trainer:
             self.measure()
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
+        elif self.averaging.kept:
+            self.model.load_state_dict(self.averaging.mean())
         self.model.eval()
         at = self.at
         return TrainingResult(

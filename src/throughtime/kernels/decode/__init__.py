@@ -1,19 +1,28 @@
 """A decoder's step, compiled: a token of each row in, logits out, without Python in between.
 
 What runs is a [`Program`][throughtime.kernels.decode.Program]: the weights of a
-[`Network`][throughtime.kernels.decode.Network], packed once as numbers or as bytes. What it
-remembers is a [`Cache`][throughtime.kernels.decode.Cache].
+[`Network`][throughtime.kernels.decode.Network] or of a
+[`RecurrentNetwork`][throughtime.kernels.decode.RecurrentNetwork], packed once as numbers or as
+bytes. What it remembers is a [`Cache`][throughtime.kernels.decode.Cache].
 """
 
 import torch
 
 from throughtime.kernels import compiled, registry
-from throughtime.kernels.decode.cache import Cache, Remembered
-from throughtime.kernels.decode.network import Block, Matrix, Network, Norm
-from throughtime.kernels.decode.program import WEIGHTS, Choosing, Program, Written
+from throughtime.kernels.decode.cache import Cache, Remembered, Rings, States
+from throughtime.kernels.decode.network import (
+    Attention,
+    Block,
+    Matrix,
+    Network,
+    Norm,
+    RecurrentNetwork,
+)
+from throughtime.kernels.decode.program import WEIGHTS, Choosing, Program, Searched, Written
 
 __all__ = [
     "WEIGHTS",
+    "Attention",
     "Block",
     "Cache",
     "Choosing",
@@ -21,7 +30,11 @@ __all__ = [
     "Network",
     "Norm",
     "Program",
+    "RecurrentNetwork",
     "Remembered",
+    "Rings",
+    "Searched",
+    "States",
     "Written",
     "refuses",
 ]

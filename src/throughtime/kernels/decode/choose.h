@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -15,9 +16,26 @@ namespace throughtime::TT_ISA {
 // The first of the largest; NaN counts as the largest, as with torch.
 template <class T>
 long likeliest(const T* x, long count) {
-    long best = 0;
-    for (long k = 1; k < count; ++k)
-        if (!(x[k] <= x[best]) && x[best] == x[best]) best = k;
+    // Each lane has its own, and goes on from a NaN no more.
+    const auto better = [](auto a, auto b) { return (b == b) & ((a <= b) == 0); };
+    vec<T> most = broadcast(-std::numeric_limits<T>::infinity());
+    bits<T> at{}, place;
+    for (int i = 0; i < lanes<T>; ++i) at[i] = place[i] = i;
+    long k = 0;
+    for (; k + lanes<T> <= count; k += lanes<T>, place += lanes<T>) {
+        const vec<T> v = load(x + k);
+        const auto mask = better(v, most);
+        at = select(mask, place, at);
+        most = select(mask, v, most);
+    }
+    long best = k == 0 ? 0 : static_cast<long>(at[0]);
+    for (int i = 1; i < lanes<T> && k > 0; ++i) {
+        const long other = static_cast<long>(at[i]);
+        const bool equal = x[other] == x[best] || (x[other] != x[other] && x[best] != x[best]);
+        if (better(x[other], x[best]) || (equal && other < best)) best = other;
+    }
+    for (; k < count; ++k)
+        if (better(x[k], x[best])) best = k;
     return best;
 }
 
@@ -33,16 +51,24 @@ inline double powers(const double* x, long count, double top, double* to) {
     return sum;
 }
 
+// The logarithm of the sum of e^(x - top); NaN where one of them is.
+inline double log_sum(const float* x, long count, float top) {
+    typedef double Wide __attribute__((vector_size(2 * TT_VECTOR_BYTES)));
+    Wide sums{};
+    long k = 0;
+    for (; k + lanes<float> <= count; k += lanes<float>)
+        sums += __builtin_convertvector(exp(load(x + k) - top), Wide);
+    double sum = 0;
+    for (int i = 0; i < lanes<float>; ++i) sum += sums[i];
+    const vec<float> last = exp(load_some(x + k, static_cast<int>(count - k)) - top);
+    for (int i = 0; i < count - k; ++i) sum += last[i];
+    return std::log(sum);
+}
+
 // How likely a token is under the logits themselves, in nats; NaN where one of them is.
 inline float log_prob(const float* logits, long count, long token) {
     const float top = logits[likeliest(logits, count)];
-    double sum = 0;
-    for (long k = 0; k < count; k += lanes<float>) {
-        const int some = static_cast<int>(std::min<long>(lanes<float>, count - k));
-        const vec<float> e = exp(load_some(logits + k, some) - top);
-        for (int i = 0; i < some; ++i) sum += e[i];
-    }
-    return static_cast<float>(logits[token] - top - std::log(sum));
+    return static_cast<float>(logits[token] - top - log_sum(logits, count, top));
 }
 
 class Chooser {
@@ -88,6 +114,7 @@ class Chooser {
         : s(sampling), count(count), x(count), share(count), order(count) {}
 
     long choose(const float* logits, const unsigned char* seen, double uniform) {
+        if (s.greedy && seen == nullptr) return likeliest(logits, count);
         std::copy_n(logits, count, x.begin());
         if (seen != nullptr)
             for (long k = 0; k < count; ++k)

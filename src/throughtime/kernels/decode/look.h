@@ -67,36 +67,36 @@ inline void turn(float* x, long half, const float* angles) {
     }
 }
 
-// What is looked at: `heads` queries of `size` numbers, side by side, share it. The first `valid` slots
-// count.
+// What is looked at: some queries of `size` numbers share it. The first `valid` slots count.
 struct View {
-    long heads, size, slots, valid;
+    long queries, size, slots, valid;
 };
 
-// What the queries find, side by side. keys: [panels of slots][size][panel], values: [panels of
-// features][slots][panel]. change(head) says how scores change; the rest is scratch, a row a head.
+// What the queries find. keys: [panels of slots][size][panel], values: [panels of
+// features][slots][panel]. change(query) says how scores change; scores and means are scratch, a row a
+// query.
 template <class Change>
-void look(const View& view, const float* queries, const float* keys, const float* values,
-          const Change& change, Rows<float> scores, Rows<float> means, float* found) {
+void look(const View& view, Rows<const float> queries, const float* keys, const float* values,
+          const Change& change, Rows<float> scores, Rows<float> means, Rows<float> found) {
     const auto keep_in = [](Rows<float> rows) {
-        return [rows](long head, long q, const vec<float>* sums) {
+        return [rows](long r, long q, const vec<float>* sums) {
             for (int v = 0; v < panel_vectors; ++v)
-                store(rows.row(head) + q * panel + v * lanes<float>, sums[v]);
+                store(rows.row(r) + q * panel + v * lanes<float>, sums[v]);
         };
     };
-    const auto [heads, size, slots, valid] = view;
+    const auto [count, size, slots, valid] = view;
     const long filled = decode::panels(valid);
-    multiply(keys, size * panel, size, queries, size, heads, 0, filled, keep_in(scores));
+    multiply(keys, size * panel, size, queries.at, queries.stride, count, 0, filled,
+             keep_in(scores));
     const float scale = 1 / std::sqrt(static_cast<float>(size));
-    for (long head = 0; head < heads; ++head) {
-        float* const row = scores.row(head);
-        const float sum = soften(row, valid, scale, change(head)), share = sum == 0 ? 0 : 1 / sum;
+    for (long r = 0; r < count; ++r) {
+        float* const row = scores.row(r);
+        const float sum = soften(row, valid, scale, change(r)), share = sum == 0 ? 0 : 1 / sum;
         for (long s = 0; s < filled * panel; s += lanes<float>) store(row + s, load(row + s) * share);
     }
-    multiply(values, slots * panel, valid, scores.at, scores.stride, heads, 0, decode::panels(size),
+    multiply(values, slots * panel, valid, scores.at, scores.stride, count, 0, decode::panels(size),
              keep_in(means));
-    for (long head = 0; head < heads; ++head)
-        std::copy_n(means.row(head), size, found + head * size);
+    for (long r = 0; r < count; ++r) std::copy_n(means.row(r), size, found.row(r));
 }
 
 }  // namespace throughtime::TT_ISA

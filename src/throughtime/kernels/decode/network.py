@@ -7,6 +7,12 @@ from throughtime.shapes import Float, Tensor
 ACTIVATIONS = ("gelu", "relu", "swiglu")
 """In the order of their codes in native code."""
 
+CELLS = {"rnn-tanh": 1, "rnn-relu": 1, "rnn-sigmoid": 1, "lstm": 4, "gru": 3}
+"""Likewise; with how many blocks of gates each has."""
+
+SCORES = ("none", "additive", "multiplicative")
+"""Likewise."""
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -65,7 +71,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Network:
-    """A decoder from token ids to logits.
+    """A Transformer from token ids to logits.
 
     Args:
         heads: of queries.
@@ -108,3 +114,55 @@ class Network:
     def hidden(self) -> int:
         """Features between the matrices of a feed-forward layer."""
         return self.blocks[0].feed_output.weight.shape[1]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What looks at a memory beside recurrent layers.
+
+    Args:
+        score: `additive` or `multiplicative`.
+        query: what keys are added to, with `additive`.
+        weigh: `[hidden]`, how much each feature of that counts.
+        mix: of what was found, then of the output; the tanh of it is what goes on.
+    """
+
+    score: str
+    query: Matrix | None
+    weigh: Float[Tensor, " hidden"] | None
+    mix: Matrix
+
+
+@dataclass(frozen=True)
+class RecurrentNetwork:
+    """A decoder of recurrent layers from token ids to logits.
+
+    Args:
+        cell: one of `CELLS`.
+        embedding: `[tokens, size]`, that of the beginning included.
+        layers: of each the matrix for its input and that for its last output, with gates in
+            torch's order; all but the first add to what they read.
+        head: gives the logits.
+        attention: of the first layer's output; None where there is none.
+    """
+
+    cell: str
+    embedding: Float[Tensor, "tokens size"]
+    layers: tuple[tuple[Matrix, Matrix], ...]
+    head: Matrix
+    attention: Attention | None = None
+
+    @property
+    def hidden(self) -> int:
+        """Units of each layer."""
+        return self.layers[0][1].weight.shape[1]
+
+    @property
+    def memory_size(self) -> int:
+        """Features of a step of the memory."""
+        return 0 if self.attention is None else self.attention.mix.weight.shape[1] - self.hidden
+
+    @property
+    def parts(self) -> int:
+        """Of a layer's state."""
+        return 2 if self.cell == "lstm" else 1

@@ -27,6 +27,15 @@ def padded(vector: Float[Tensor, " count"]) -> Float[Tensor, " whole"]:
     return pad(vector, (0, whole(len(vector)) - len(vector)))
 
 
+def whole_blocks(
+    weight: Float[Tensor, "rows *depth"], blocks: int
+) -> Float[Tensor, "whole *depth"]:
+    """Rows in so many blocks, each up to whole panels."""
+    parts = weight.unflatten(0, (blocks, -1))
+    short = whole(parts.shape[1]) - parts.shape[1]
+    return pad(parts, (0, 0) * (weight.ndim - 1) + (0, short)).flatten(0, 1)
+
+
 def panels(weight: Float[Tensor, "rows depth"]) -> Float[Tensor, "panels depth panel"]:
     """A matrix as panels: row `r` is column `r % panel` of panel `r // panel`."""
     rows, depth = weight.shape

@@ -35,7 +35,11 @@ template <int R>
         __builtin_prefetch(reinterpret_cast<const char*>(at) + ahead + 64);
 #pragma GCC unroll 8
         for (int v = 0; v < panel_vectors; ++v) {
-            const vec<float> w = load(at + v * lanes<float>);
+            vec<float> w = load(at + v * lanes<float>);
+#if defined(__AVX2__) && TT_VECTOR_BYTES == 32
+            // In a register: for two rows the compiler would load it twice.
+            if constexpr (R > 1) asm("" : "+x"(w));
+#endif
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) sums[u][r][v] += w * x[r * stride + k];
         }
@@ -110,9 +114,11 @@ constexpr int most_byte_rows = 1;
 // f(R, first) for blocks of rows, as many at a time as `most`.
 template <int most, class F>
 [[gnu::always_inline]] inline void row_blocks(long rows, const F& f) {
+    // Of four rows two and two, where three would leave one that waits for its weights.
+    const long end = most == 3 && rows > 3 && rows % 3 == 1 ? rows - 4 : rows;
     long first = 0;
     if constexpr (most > 1)
-        for (; first + most <= rows; first += most) f(std::integral_constant<int, most>{}, first);
+        for (; first + most <= end; first += most) f(std::integral_constant<int, most>{}, first);
     if constexpr (most > 2)
         if (rows - first >= 2) {
             for (; first + 2 <= rows; first += 2) f(std::integral_constant<int, 2>{}, first);

@@ -7,9 +7,10 @@ import torch
 
 from throughtime.errors import InputError
 from throughtime.kernels import native
-from throughtime.kernels.decode.cache import Cache
-from throughtime.kernels.decode.network import ACTIVATIONS, Matrix, Network, Norm
-from throughtime.kernels.decode.packing import Store, byte_panels, padded, panels, to_bytes, whole
+from throughtime.kernels.decode.cache import Cache, Rings, States
+from throughtime.kernels.decode.network import Network, RecurrentNetwork
+from throughtime.kernels.decode.packing import whole
+from throughtime.kernels.decode.plans import plan
 from throughtime.shapes import Bool, Float, Int, Tensor
 
 WEIGHTS = ("float32", "int8")
@@ -51,6 +52,24 @@ class Written(NamedTuple):
     log_probs: Float[Tensor, "rows steps"]
 
 
+class Searched(NamedTuple):
+    """What a beam search found, the best of each row first; lengths of 0 where there is no more.
+
+    Attributes:
+        tokens: `[rows, n_best, steps]`, ids; -1 after the end of each.
+        lengths: `[rows, n_best]`, tokens of each.
+        log_probs: `[rows, n_best]`, in nats; -inf where there is none.
+        scores: `[rows, n_best]`, likewise.
+        ended: `[rows, n_best]`, whether it ended with a stop token.
+    """
+
+    tokens: Int[Tensor, "rows n_best steps"]
+    lengths: Int[Tensor, "rows n_best"]
+    log_probs: Float[Tensor, "rows n_best"]
+    scores: Float[Tensor, "rows n_best"]
+    ended: Bool[Tensor, "rows n_best"]
+
+
 class Program:
     """A network with its weights packed for products with few rows.
 
@@ -65,7 +84,9 @@ class Program:
         InputError: weights of another kind, or no threads.
     """
 
-    def __init__(self, network: Network, *, weights: str = "float32", threads: int = 1) -> None:
+    def __init__(
+        self, network: Network | RecurrentNetwork, *, weights: str = "float32", threads: int = 1
+    ) -> None:
         if threads < 1:
             raise InputError(f"threads is {threads}, expected at least 1")
         if weights not in WEIGHTS:
@@ -74,16 +95,22 @@ class Program:
         self.weights = weights
         self.threads = threads
         self.tokens = network.head.weight.shape[0]
-        self.plan, self.memory = _plan(network, weights)
+        self.plan, self.memory = plan(network, weights)
 
-    def cache(self, rows: int) -> Cache:
-        """Nothing remembered yet."""
-        return Cache(self.network, rows)
+    def rings(self, rows: int) -> Rings:
+        """Of a Transformer: nothing remembered yet."""
+        assert isinstance(self.network, Network)
+        return Rings(self.plan, self.network, rows)
+
+    def states(self, rows: int) -> States:
+        """Of recurrent layers: nothing remembered yet."""
+        assert isinstance(self.network, RecurrentNetwork)
+        return States(self.plan, self.network, rows)
 
     def step(self, cache: Cache, tokens: Int[Tensor, " rows"]) -> Float[Tensor, "rows tokens"]:
         """Feed one token a row; the logits of the next one."""
-        logits = torch.empty(cache.rows, whole(self.tokens))
-        self._run(cache, tokens.contiguous(), logits)
+        tokens, logits = tokens.contiguous(), self._logits(cache.rows)
+        native.library.decode_step(self.plan, self._call(cache, tokens, logits))
         return logits[:, : self.tokens]
 
     def write(
@@ -100,101 +127,65 @@ class Program:
         """
         tokens = tokens.clone(memory_format=torch.contiguous_format)
         written = Written(torch.full((cache.rows, steps), -1), torch.zeros(cache.rows, steps))
-        stops = torch.zeros(self.tokens, dtype=torch.bool)
-        stops[list(stop)] = True
-        logits = torch.empty(cache.rows, whole(self.tokens))
-        if steps and cache.rows:
-            self._run(cache, tokens, logits, steps, written, stops, choosing)
-        return written
-
-    def _run(
-        self,
-        cache: Cache,
-        tokens: Tensor,
-        logits: Tensor,
-        steps: int = 1,
-        written: Written | None = None,
-        stops: Tensor | None = None,
-        choosing: Choosing = GREEDY,
-    ) -> None:
+        if not steps or not cache.rows:
+            return written
+        stops, logits = self._stops(stop), self._logits(cache.rows)
         held = [  # as native code reads them, and as long as it does
             None if choosing.uniforms is None else choosing.uniforms.double().contiguous(),
             None if choosing.seen is None else choosing.seen.clone(),
         ]
-        threads = self.threads
-        scratch = cache.scratch(threads, self.plan.scratch)
-        native.library.decode(
-            self.plan, threads, cache.rows, steps, *cache.addresses(),
-            tokens.data_ptr(), logits.data_ptr(),
-            *((0, 0) if written is None else (part.data_ptr() for part in written)),
-            0 if stops is None else stops.data_ptr(),
-            (*choosing[:6], *(0 if part is None else part.data_ptr() for part in held)), scratch,
+        native.library.decode_write(
+            self.plan, self._call(cache, tokens, logits), steps, stops.data_ptr(),
+            *(part.data_ptr() for part in written),
+            (*choosing[:6], *(0 if part is None else part.data_ptr() for part in held)),
         )  # fmt: skip
+        return written
 
+    def search(
+        self,
+        cache: Cache,
+        tokens: Int[Tensor, " rows"],
+        steps: int,
+        stop: Collection[int] = (),
+        *,
+        beams: int,
+        n_best: int = 1,
+        length_penalty: float = 1.0,
+    ) -> Searched | None:
+        """Look for the likeliest outputs; None if the network gives NaN.
 
-def _plan(network: Network, weights: str) -> tuple[Any, Tensor]:
-    """The native plan, and the memory that it points to."""
-    store = Store()
-    absent = -1
+        The cache stays as it was. See [`beam_search`][throughtime.decoding.beam_search].
+        """
+        rows, stops = cache.rows, self._stops(stop)
+        each = rows, n_best
+        found = Searched(
+            torch.full((*each, steps), -1), torch.zeros(each, dtype=torch.long),
+            torch.full(each, -torch.inf), torch.full(each, -torch.inf),
+            torch.zeros(each, dtype=torch.bool),
+        )  # fmt: skip
+        wide, tokens = cache.spread(beams), tokens.contiguous()
+        logits = self._logits(rows * beams)
+        fine = native.library.decode_search(
+            self.plan, self._call(wide, tokens, logits, rows * beams), steps, stops.data_ptr(),
+            int(stops.sum()), beams, n_best, length_penalty,
+            tuple(part.data_ptr() for part in found),
+        )  # fmt: skip
+        return found if fine else None
 
-    def vector(tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> int:
-        return absent if tensor is None else store.add(tensor.detach().to(dtype))
+    def _logits(self, rows: int) -> Float[Tensor, "rows whole"]:
+        return torch.empty(rows, whole(self.tokens))
 
-    def norm(one: Norm | None) -> tuple[int, int, float, bool]:
-        if one is None:
-            return absent, absent, 0.0, False
-        bias = None if one.bias is None else padded(one.bias)
-        return vector(padded(one.weight)), vector(bias), one.epsilon, one.rms
+    def _stops(self, stop: Collection[int]) -> Bool[Tensor, " tokens"]:
+        stops = torch.zeros(self.tokens, dtype=torch.bool)
+        stops[list(stop)] = True
+        return stops
 
-    def matrix(one: Matrix | None) -> tuple[int, int, int, int, int]:
-        if one is None:
-            return absent, absent, absent, 0, 0
-        weight, scale = one.weight.detach(), absent
-        if weights == "int8":
-            steps, scales = to_bytes(weight)
-            packed, scale = store.add(byte_panels(steps)), vector(padded(scales))
-        else:
-            packed = store.add(panels(weight))
-        bias = torch.zeros(len(weight)) if one.bias is None else one.bias
-        rows, depth = weight.shape
-        return packed, scale, vector(padded(bias)), rows, depth
-
-    embedding = vector(network.embedding)
-    positions = [
-        vector(network.learned),
-        vector(network.waves, torch.float64),
-        vector(network.turns, torch.float64),
-        vector(network.slopes),
-    ]
-    blocks = [
-        (
-            norm(block.attention_norm), matrix(block.attention_input),
-            matrix(block.attention_output), norm(block.memory_norm), matrix(block.memory_query),
-            matrix(block.memory_output), norm(block.feed_norm), matrix(block.feed_input),
-            matrix(block.feed_output),
-        )
-        for block in network.blocks
-    ]  # fmt: skip
-    last = norm(network.last_norm), matrix(network.head)
-    base = store.close()
-
-    def placed(offsets: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-        """The first `count` offsets as addresses."""
-        at = tuple(0 if offset == absent else base + offset for offset in offsets[:count])
-        return at + offsets[count:]
-
-    def both(norm: tuple[Any, ...], *matrices: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return [placed(norm, 2), *(placed(matrix, 3) for matrix in matrices)]
-
-    plan = native.library.DecodePlan()
-    for name in ("size", "heads", "kv_heads", "head_size", "hidden", "horizon", "norm_first"):
-        setattr(plan, name, getattr(network, name))
-    plan.length = 0 if network.learned is None else len(network.learned)
-    plan.activation(ACTIVATIONS.index(network.activation))
-    plan.embedding(base + embedding, len(network.embedding))
-    plan.positions(*placed(tuple(positions), 4))
-    for parts in blocks:
-        plan.block(*both(*parts[:3]), *both(*parts[3:6]), *both(*parts[6:]))
-    plan.head(*both(*last))
-    assert store.memory is not None
-    return plan, store.memory
+    def _call(
+        self, cache: Cache, tokens: Tensor, logits: Tensor, rows: int | None = None
+    ) -> tuple[Any, ...]:
+        """What all calls have; room for so many rows."""
+        scratch = cache.scratch(cache.rows if rows is None else rows, self.threads)
+        return (
+            cache.addresses(), cache.places.data_ptr(), cache.rows, self.threads,
+            tokens.data_ptr(), logits.data_ptr(), scratch,
+        )  # fmt: skip

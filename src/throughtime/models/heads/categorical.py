@@ -25,24 +25,42 @@ class Categorical(Head):
         tokens: size of the vocabulary.
         tied: use the vectors of the embedding as W (Press and Wolf 2017); the input layer hands
             them over, and only the shift belongs to the head.
+        smoothing: $\epsilon$, the share of each target that training spreads evenly over all V
+            tokens, in [0, 1) (Szegedy et al. 2016): a model that must not be too sure.
+
+    In training mode the loss is that of the smoothed target, in evaluation mode nats:
+
+    $$-(1 - \epsilon) \log p(k) - \frac{\epsilon}{V} \sum_j \log p(j)$$
 
     Shapes:
         - `parameters`: `[batch, time, tokens]`, logits: any constant may be added to all of them.
         - `targets`: `[batch, time]`, ids; below 0 means missing.
 
+    Errors:
+        InputError: a smoothing outside [0, 1).
+
     Examples:
         >>> head = Categorical(4, 10)
         >>> head(torch.randn(2, 3, 4)).shape
         torch.Size([2, 3, 10])
+
+    References:
+        Press and Wolf 2017, "Using the output embedding to improve language models".
+        Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision".
     """
 
     kind = "categorical"
     discrete = True
 
-    def __init__(self, width: int | None, tokens: int, *, tied: bool = False) -> None:
+    def __init__(
+        self, width: int | None, tokens: int, *, tied: bool = False, smoothing: float = 0.0
+    ) -> None:
         super().__init__()
         check_size("Categorical", "tokens", tokens)
+        if not 0 <= smoothing < 1:
+            raise InputError(f"Categorical: smoothing is {smoothing}, expected a share in [0, 1)")
         self.width = width
+        self.smoothing = smoothing
         self.size = self.output_size = tokens
         self.output = None if width is None or tied else Linear(width, tokens)
         self.bias = nn.Parameter(torch.zeros(tokens)) if tied else None
@@ -67,9 +85,18 @@ class Categorical(Head):
         """In nats per token."""
         known = targets >= 0
         chosen = torch.where(known, targets, 0).unsqueeze(-1)
-        wide = torch.promote_types(parameters.dtype, torch.float32)  # half is too coarse for nats
-        score = parameters.log_softmax(-1, dtype=wide).gather(-1, chosen).squeeze(-1)
+        score = _log_shares(parameters).gather(-1, chosen).squeeze(-1)
         return torch.where(known, score, 0)
+
+    def loss(
+        self, parameters: Float[Tensor, "*steps tokens"], targets: Int[Tensor, "*steps"]
+    ) -> Float[Tensor, "*steps"]:
+        """In nats per token; in training mode of the smoothed target."""
+        nats = -self.log_prob(parameters, targets)
+        if not (self.training and self.smoothing):
+            return nats
+        even = -_log_shares(parameters).mean(-1)
+        return torch.where(targets >= 0, nats.lerp(even, self.smoothing), 0)
 
     def total_loss(
         self,
@@ -86,7 +113,8 @@ class Categorical(Head):
         mixed = torch.is_autocast_enabled(features.device.type)
         if bias is None or half or mixed or transformed():
             return super().total_loss(features, targets, context, mask)
-        return surprise(features.flatten(0, 1), weight, bias, targets.flatten()).sum()
+        smoothing = self.smoothing if self.training else 0.0
+        return surprise(features.flatten(0, 1), weight, bias, targets.flatten(), smoothing).sum()
 
     def counted(self, targets: Int[Tensor, "*steps"]) -> Float[Tensor, "*steps"]:
         """1, or 0 where the token is missing."""
@@ -125,3 +153,9 @@ class Categorical(Head):
                 f"Categorical: targets hold {int(targets.max())}, "
                 f"expected ids below {self.size}, the size of the vocabulary"
             )
+
+
+def _log_shares(parameters: Tensor) -> Tensor:
+    """The logarithm of each token's probability; half precision is too coarse for nats."""
+    wide = torch.promote_types(parameters.dtype, torch.float32)
+    return parameters.log_softmax(-1, dtype=wide)

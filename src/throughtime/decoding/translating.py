@@ -1,0 +1,161 @@
+"""From source texts to answers: encode once, search, and put the words together again."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from throughtime.data.pair_vocabulary import PairVocabulary
+from throughtime.decoding.beam import BeamSearch, beam_search
+from throughtime.decoding.compiled import Compiled, refuses
+from throughtime.decoding.generation import check_whole
+from throughtime.models.chain import evaluating
+from throughtime.models.encoder_decoder import EncoderDecoder
+from throughtime.shapes import Bool, Int, Tensor
+
+HYPOTHESES = 256
+"""Rows of a batch times beams: enough to fill a product, few enough for the cache."""
+
+
+class Answer(NamedTuple):
+    """One answer to a source.
+
+    Attributes:
+        text: what was written.
+        score: log probability over length to the power of the length penalty.
+        log_prob: of the whole answer under the model, in nats.
+        tokens: of the answer, its end not counted.
+        ended: whether it came to an end, or was cut at the most tokens allowed.
+    """
+
+    text: str
+    score: float
+    log_prob: float
+    tokens: tuple[int, ...]
+    ended: bool
+
+
+def translate(
+    model: EncoderDecoder,
+    vocabulary: PairVocabulary,
+    texts: Iterable[str],
+    *,
+    beams: int = 5,
+    n_best: int = 1,
+    rows: int = 1024,
+    most: int | None = None,
+    prefix: Sequence[int] = (),
+    require: Sequence[Sequence[int]] = (),
+    **options: Any,
+) -> Iterator[list[Answer]]:
+    """Answers to sources, the best first, in the order of the sources.
+
+    Sources are read as they are needed, so many at a time, and those of like length searched
+    together; an answer does not depend on its neighbours, up to the rounding of the model.
+
+    Args:
+        model: the model.
+        vocabulary: of its tokens.
+        texts: sources.
+        beams: hypotheses of each; 1 takes the likeliest token, always.
+        n_best: answers to each.
+        rows: sources read at a time.
+        most: tokens of an answer at most; None: twice those of the longest source of the batch,
+            and 20, and those of `prefix` and `require`. What hit it is in `Answer.ended`.
+        prefix: ids that every answer begins with.
+        require: sequences of ids that every answer must contain, wherever.
+        options: of [`beam_search`][throughtime.decoding.beam_search].
+    """
+    check_whole("beams", beams, 1)
+    waiting = iter(texts)
+    if prefix:
+        options["prefix"] = torch.tensor(prefix)
+    if require:
+        options["phrases"] = [list(phrase) for phrase in require]
+    if beams == 1:  # only then is the likeliest token always taken; see `beam_search`
+        options.setdefault("length_penalty", 0.0)
+    if refuses(model.decoder) is None:  # packed once, and not for each batch
+        options.setdefault("stepper", Compiled(model.decoder))
+    room = 20 + len(prefix) + sum(map(len, require))
+    with evaluating(model):
+        while block := [vocabulary.encode_source(text) for text in islice(waiting, rows)]:
+            answers: list[list[Answer]] = [[]] * len(block)
+            order = sorted(range(len(block)), key=lambda row: len(block[row]))
+            each = max(1, HYPOTHESES // beams)
+            for start in range(0, len(order), each):
+                chosen = order[start : start + each]
+                longest = max(len(block[row]) for row in chosen)
+                steps = 2 * longest + room if most is None else most
+                found = _search(
+                    model, vocabulary, [block[row] for row in chosen], beams, n_best, steps, options
+                )
+                for place, row in enumerate(chosen):
+                    answers[row] = _answers(vocabulary, found, place)
+            yield from answers
+
+
+def _search(
+    model: EncoderDecoder,
+    vocabulary: PairVocabulary,
+    sources: Sequence[np.ndarray],
+    beams: int,
+    n_best: int,
+    steps: int,
+    options: dict[str, Any],
+) -> BeamSearch:
+    """One batch, whose rows share all options."""
+    options = {
+        name: [value] * len(sources) if name in ("prefix", "phrases") else value
+        for name, value in options.items()
+    }
+    device = model.decoder.begin(1).device
+    x, mask = (part.to(device) for part in pad_ids(sources))
+    with torch.no_grad():
+        state = model.encode(x, None if bool(mask.all()) else mask)
+    with warnings.catch_warnings():  # each answer says whether it ended
+        warnings.filterwarnings("ignore", "beam_search: ", UserWarning)
+        return beam_search(
+            model.decoder,
+            model.decoder.begin(len(sources)),
+            steps,
+            state=state,
+            beams=beams,
+            n_best=n_best,
+            stop=(vocabulary.target_end,),
+            **options,
+        )
+
+
+def _answers(vocabulary: PairVocabulary, found: BeamSearch, row: int) -> list[Answer]:
+    """The answers to one source."""
+    answers = []
+    for rank in range(found.tokens.shape[1]):
+        length = int(found.lengths[row, rank])
+        if length == 0:
+            continue
+        ids = found.tokens[row, rank, :length].tolist()
+        ended = bool(found.ended[row, rank])
+        answers.append(
+            Answer(
+                vocabulary.decode_target(ids),
+                float(found.scores[row, rank]),
+                float(found.log_probs[row, rank]),
+                tuple(ids[:-1] if ended else ids),
+                ended,
+            )
+        )
+    return answers
+
+
+def pad_ids(
+    rows: Sequence[np.ndarray],
+) -> tuple[Int[Tensor, "rows longest"], Bool[Tensor, "rows longest"]]:
+    """Rows of ids as one tensor, padded at the right with 0, and which are real."""
+    lengths = np.array([len(row) for row in rows])
+    ids = np.zeros((len(rows), int(lengths.max(initial=0))), dtype=np.int64)
+    mask = np.arange(ids.shape[1]) < lengths[:, None]
+    ids[mask] = np.concatenate(rows) if len(rows) else []
+    return torch.from_numpy(ids), torch.from_numpy(mask)

@@ -1,0 +1,223 @@
+"""From a configuration to the model."""
+
+from typing import Any
+
+from torch import nn
+
+from throughtime.errors import InputError
+from throughtime.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    Decoder,
+    Dropout,
+    Encoder,
+    Layer,
+    Linear,
+    PatchEmbedding,
+    RecurrentDecoder,
+    Stack,
+    Window,
+)
+from throughtime.models.autoregressive import Autoregressive
+from throughtime.models.config import BASELINES, ModelConfig
+from throughtime.models.encoder_decoder import EncoderDecoder
+from throughtime.models.heads import (
+    Categorical,
+    Head,
+    NegativeBinomial,
+    Normal,
+    Quantiles,
+    StudentT,
+)
+from throughtime.models.inputs import Inputs, NumberInputs, TokenInputs
+
+Model = Autoregressive | EncoderDecoder
+"""What a configuration may describe."""
+
+
+def make(config: ModelConfig) -> Model:
+    """The model of any configuration; weights are drawn from torch's generator."""
+    return build_encoder_decoder(config) if config.source_tokens else build(config)
+
+
+def build(config: ModelConfig) -> Autoregressive:
+    """An autoregressive model; weights are drawn from torch's generator.
+
+    Errors:
+        InputError: a configuration with a source, see `build_encoder_decoder`.
+    """
+    if config.source_tokens:
+        raise InputError("build: the configuration has a source, expected build_encoder_decoder")
+    if config.kind in BASELINES:
+        return _baseline(config)
+    inputs = _inputs(config)
+    model = Autoregressive(inputs, _body(config, inputs.output_size), _head(config))
+    _draw_evenly(model, config.uniform)
+    return model
+
+
+def build_encoder_decoder(config: ModelConfig) -> EncoderDecoder:
+    """An encoder-decoder; weights are drawn from torch's generator.
+
+    Vectors of tokens that the head uses again start small, and are multiplied by the root of the
+    width where they are read (Vaswani et al. 2017, section 3.4).
+    """
+    if not config.source_tokens:
+        raise InputError("build_encoder_decoder: source_tokens is 0, expected a source")
+    target = TokenInputs(config.tokens, config.width, tied=config.tied, scaled=config.tied)
+    source = target if config.shared else TokenInputs(config.source_tokens, config.width)
+    kind = config.encoder or config.kind
+    encoder = _encoder(config, kind, config.encoder_layers or config.layers)
+    assert encoder.output_size is not None
+    body = _looking(config, encoder.output_size, "mean" if kind == "transformer" else "ends")
+    model = EncoderDecoder(source, encoder, Autoregressive(target, body, _head(config)))
+    _draw_evenly(model, config.uniform)
+    return model
+
+
+def _encoder(config: ModelConfig, kind: str, layers: int) -> Layer:
+    """Layers that see the whole source."""
+    if kind == "transformer":
+        return Encoder(config.width, config.heads, layers, **_blocks(config))
+    dropped = [Dropout(config.dropout)] if config.dropout else []
+    parts, features = [*dropped], config.width
+    for _ in range(layers):
+        parts += [Bidirectional(_layer(config, features, kind)), *dropped]
+        features = 2 * config.width
+    return Stack(*parts)
+
+
+def _looking(config: ModelConfig, memory_size: int, bridge: str) -> Layer:
+    """A decoder that looks at a memory."""
+    if config.kind == "transformer":
+        return _decoder(config, memory_size)
+    return RecurrentDecoder(
+        config.width,
+        config.width,
+        config.layers,
+        cell=config.kind,
+        memory_size=memory_size,
+        attention=config.attention,
+        bridge=bridge,
+        dropout=config.dropout,
+    )
+
+
+def _draw_evenly(model: nn.Module, most: float) -> None:
+    """Every first weight between minus and plus this; 0 leaves them."""
+    if most:
+        for weight in model.parameters():
+            nn.init.uniform_(weight, -most, most)
+
+
+def _inputs(config: ModelConfig) -> Inputs:
+    if config.tokens:
+        # More features than tokens would tell nothing more, and cost a product in every step; to a
+        # transformer they are added as they are.
+        whole = config.tied or config.kind == "transformer"
+        features = config.width if whole else min(config.width, config.tokens)
+        return TokenInputs(config.tokens, features, tied=config.tied)
+    return NumberInputs(
+        config.targets,
+        covariates=config.covariates,
+        scaling=config.scaling,
+        level=config.level,
+    )
+
+
+def _body(config: ModelConfig, features: int) -> Layer:
+    """Layers with dropout between them and after the last (Zaremba et al. 2014)."""
+    if config.kind == "transformer":
+        return _transformer(config, features)
+    layers: list[Layer] = []
+    if config.kind == "window":
+        layers.append(Window(config.window, features))
+        features *= config.window
+    for _ in range(config.layers + (config.kind == "window")):
+        layers.append(_layer(config, features, config.kind))
+        features = config.width
+        if config.dropout:
+            layers.append(Dropout(config.dropout))
+    return Stack(*layers)
+
+
+def _transformer(config: ModelConfig, features: int) -> Layer:
+    """A decoder without a memory; series come in as patches."""
+    decoder = _decoder(config)
+    if config.tokens:
+        return decoder
+    return Stack(PatchEmbedding(config.patch, features, config.width), decoder)
+
+
+def _decoder(config: ModelConfig, memory_size: int | None = None) -> Decoder:
+    return Decoder(
+        config.width,
+        config.heads,
+        config.layers,
+        horizon=config.horizon,
+        memory_size=memory_size,
+        **_blocks(config),
+    )
+
+
+def _blocks(config: ModelConfig) -> dict[str, Any]:
+    """What the blocks of encoders and decoders have alike."""
+    return {
+        "position": config.position,
+        "kv_heads": config.kv_heads or None,
+        "norm": config.norm,
+        "norm_first": config.norm_first,
+        "hidden_size": config.hidden or None,
+        "activation": config.feed_forward,
+        "dropout": config.dropout,
+    }
+
+
+def _layer(config: ModelConfig, features: int, kind: str) -> Layer:
+    learn = config.learn_initial_state
+    match kind:
+        case "window":
+            return Linear(features, config.width, activation="relu")
+        case "rnn":
+            return RNN(
+                features, config.width, activation=config.activation, learn_initial_state=learn
+            )
+        case "lstm":
+            return LSTM(features, config.width, learn_initial_state=learn)
+        case _:
+            return GRU(
+                features, config.width, reset_after=config.reset_after, learn_initial_state=learn
+            )
+
+
+def _head(config: ModelConfig) -> Head:
+    width, size = config.width, config.targets
+    match config.head:
+        case "categorical":
+            return Categorical(width, config.tokens, tied=config.tied, smoothing=config.smoothing)
+        case "normal":
+            return Normal(width, size, residual=config.residual)
+        case "student":
+            return StudentT(width, size, residual=config.residual)
+        case "quantiles":
+            return Quantiles(width, size, config.levels, residual=config.residual)
+        case _:
+            return NegativeBinomial(width, size)
+
+
+def _baseline(config: ModelConfig) -> Autoregressive:
+    from throughtime.models.linear import LastValue, LinearAutoregression, SeasonalNaive
+    from throughtime.models.ngram import NGram
+
+    size, more = config.targets, {"covariates": config.covariates, "scaling": config.scaling}
+    match config.kind:
+        case "ngram":
+            return NGram(config.order, config.tokens)
+        case "last":
+            return LastValue(size, **more)
+        case "seasonal":
+            return SeasonalNaive(config.season, size, **more)
+        case _:
+            return LinearAutoregression(config.lags, size, **more)
