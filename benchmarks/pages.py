@@ -8,7 +8,16 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import generation, recompute, record, shakespeare, transformer
+from benchmarks import (
+    generation,
+    pairs,
+    recompute,
+    record,
+    reversal,
+    shakespeare,
+    transformer,
+    translation,
+)
 from benchmarks.streaming import CLOCK
 from throughtime.commands.peers import OURS, PACKED
 
@@ -47,6 +56,24 @@ KOREAN = {
     "windows of 64, nats": "64글자 창, 나트",
     "stream, nats": "스트림, 나트",
     "published transformer": "발표된 트랜스포머",
+    "published LSTM": "발표된 LSTM",
+    "published Transformer": "발표된 트랜스포머",
+    "published tiny Transformer": "발표된 작은 트랜스포머",
+    "published BiGRU with attention": "발표된, 어텐션이 있는 BiGRU",
+    "processor, min": "프로세서, 분",
+    "words wrong, %": "틀린 단어, %",
+    "phonemes wrong, %": "틀린 음소, %",
+    "data": "데이터",
+    "answers right, %": "맞은 답, %",
+    "letters wrong, %": "틀린 글자, %",
+    "order counts, %": "순서의 몫, %",
+    "reversal": "뒤집기",
+    "copy": "베끼기",
+    "tokens/s": "토큰/초",
+    "to transformers": "transformers 대비",
+    "to torch.nn cells": "torch.nn 셀 대비",
+    "vocabulary": "어휘",
+    "decoding": "디코딩",
     "machine": "기계",
     "processor": "프로세서",
     "cores": "코어",
@@ -156,6 +183,11 @@ def generated(found):
     return header, rows
 
 
+def of_pairs(what):
+    """Models of pairs beside what was published."""
+    return lambda found: pairs.lines(what, found["found"], found["baselines"])
+
+
 TABLES = {
     "machine": ("recurrent", machine),
     "means": ("recurrent", means),
@@ -168,6 +200,9 @@ TABLES = {
     "generation": ("generation", generated),
     "transformer": ("transformer", transformer.lines),
     "shakespeare": ("shakespeare", lambda found: shakespeare.lines(found["found"])),
+    "reversal": ("reversal", lambda found: reversal.lines(found["found"])),
+    **{f"pairs-{what}": (f"pairs-{what}", of_pairs(what)) for what in pairs.PUBLISHED},
+    "translation": ("translation", lambda found: translation.beside(found["rows"])),
 }
 
 

@@ -249,7 +249,7 @@ def report(found):
         "Medians of tokens a second, of the best hypotheses alone. The weights are random and the "
         f"same everywhere, in float32. {given['steps']} tokens are written whatever they are, or, "
         f"to the end, until the token of the end and {HORIZON} at most. `throughtime` compiles the "
-        "decoder once, `as translate` in every call, and searches in Python with one beam, too. "
+        "decoder once, `as translate` in every call. "
         "The length penalty is 0; transformers has early_stopping=\"never\" and the cache, dynamic "
         "or static, that is faster. The cells are a loop over torch.nn.LSTMCell and GRUCell with "
         "the same attention. The floor by memory: weights read once per step, keys and values once "
@@ -287,6 +287,28 @@ def report(found):
                 ),
             ]  # fmt: skip
     return "\n".join(parts)
+
+
+def beside(rows):
+    """Ours beside each peer, a row per case: what the guide shows."""
+    header = ["model", "vocabulary", "decoding", "tokens/s", *(f"to {peer}" for peer in PEERS)]
+    lines = []
+    for row in rows:
+        if row["name"] != OURS:
+            continue
+        case = [other for other in rows if case_of(other) == case_of(row)]
+        times = [ratio(case, row, peer) for peer in PEERS]
+        lines.append(
+            [row["model"], record.Number(f"{row['vocabulary']:,}"), title(row),
+             record.Number(f"{row['rate']:,.0f}"),
+             *(record.Number("" if t is None else record.times(t)) for t in times)]
+        )  # fmt: skip
+    return header, lines
+
+
+def case_of(row):
+    """What rows that stand beside each other have in common."""
+    return row["model"], row["vocabulary"], title(row)
 
 
 def by(rows, key):

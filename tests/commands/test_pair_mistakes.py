@@ -1,6 +1,7 @@
 """What beginners get wrong with pairs: one line that says so, exit status 2, no traceback."""
 
 import builtins
+import gzip
 import json
 import shutil
 
@@ -182,6 +183,9 @@ def test_bleu_without_sacrebleu(pairs, tmp_path, monkeypatch):
     ("options", "said"),
     [
         (("--beams", 0), "--beams is 0, expected at least 1"),
+        (("--beams", 10**12), "--beams is 1000000000000, expected at most 1,000"),
+        (("--max-length", 10**15), "--max-length is 1000000000000000, expected at most 100,000"),
+        (("--batch", 10**20), f"--batch is {10**20}, expected at most 1,000,000"),
         (("--n-best", 6), "--n-best is 6, expected at most --beams 5"),
         (("--max-length", 0), "--max-length is 0, expected at least 1"),
         (("--no-repeat", -1), "--no-repeat is -1, expected at least 0"),
@@ -213,6 +217,25 @@ def test_sources_that_are_not_there(run, folder):
     (folder / "latin.txt").write_bytes("12\nfünf\n".encode("latin-1"))
     said = refusal("predict", run, folder / "latin.txt")
     assert said == f"predict: line 2 of {folder / 'latin.txt'} is not utf-8"
+
+
+def test_sources_that_are_not_whole(run, tmp_path):
+    asked = tmp_path / "asked.gz"
+    whole = gzip.compress(lines(sources()).encode())
+    for data in (whole[:-9], whole[:40], whole[:20] + b"\xff" * 30, b"12\n"):
+        asked.write_bytes(data)
+        said = refusal("predict", run, asked, "--max-length", 2)
+        assert said.startswith(f"predict: {asked} is not whole gzip (")
+
+
+def test_answers_into_the_file_of_the_sources(run, tmp_path):
+    asked, link = tmp_path / "asked", tmp_path / "link"
+    asked.write_text("12\n")
+    link.symlink_to(asked)
+    for out in (asked, link):
+        said = refusal("predict", run, asked, "--out", out)
+        assert said == f"--out {out} is the file of the sources, expected another one"
+    assert asked.read_text() == "12\n"
 
 
 def test_options_of_pairs_on_other_runs(runs):

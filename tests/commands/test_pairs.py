@@ -1,7 +1,9 @@
 """Pairs on the command line: data, fit, compare, and answers to lines as they come."""
 
+import gzip
 import json
 import re
+import shutil
 import signal
 import threading
 import time
@@ -15,7 +17,7 @@ from tests.commands.pair_files import TINY, lines, sources, targets, write_pairs
 from throughtime.commands.answering import arriving
 from throughtime.commands.pages import summary
 from throughtime.data.pairs import PairTexts
-from throughtime.decoding import Sampling, generate
+from throughtime.decoding import Compiled, Sampling, generate, translating
 from throughtime.inspect.contents import Column, Row, Table
 from throughtime.tasks.pair_baselines import Copy, Nearest, agreement
 from throughtime.training.run import load_run
@@ -210,13 +212,63 @@ def test_each_line_has_its_answer_in_order(run, folder):
     assert (folder / "answers.txt").read_text().splitlines() == whole
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_sources_are_read_as_those_of_training(run, tmp_path, end, encoding):
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["encoding"] = encoding.removesuffix("-sig")
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    asked = [*sources()[:5], "", "12"]
+    (tmp_path / "asked.gz").write_bytes(gzip.compress(end.join(asked).encode(encoding)))
+    answers = fine("predict", tmp_path / "run", tmp_path / "asked.gz", "--batch", 3)
+    assert answers == fine("predict", run, stdin=lines(asked))
+
+
+def test_a_stray_carriage_return_ends_no_line(run, tmp_path):
+    (tmp_path / "asked").write_bytes(b"1\r2\n34\r\n5\r6")
+    found = fine("predict", run, tmp_path / "asked", "--json").splitlines()
+    assert [json.loads(line)["source"] for line in found] == ["1\r2", "34", "5\r6"]
+    (tmp_path / "asked").write_bytes(b"")
+    assert fine("predict", run, tmp_path / "asked") == ""
+
+
+def test_weights_are_packed_once(run, monkeypatch):
+    packed = []
+    monkeypatch.setattr(
+        translating, "Compiled", lambda model: packed.append(model) or Compiled(model)
+    )
+    fine("predict", run, "--batch", 2, "--max-length", 3, stdin=lines(sources()[:9]))
+    assert len(packed) == 1
+
+
+def test_a_file_of_answers_is_whole_or_the_old_one(run, tmp_path):
+    asked, out = tmp_path / "asked", tmp_path / "new" / "out"
+    asked.write_bytes(b"12\n34\n")
+    fine("predict", run, asked, "--max-length", 3, "--out", out)
+    old = out.read_text()
+    assert len(old.splitlines()) == 2
+    asked.write_bytes(b"12\n34\n56\n\xff\n")
+    (tmp_path / "link").symlink_to(out)
+    for path in (out, tmp_path / "link"):
+        said = refusal("predict", run, asked, "--batch", 1, "--max-length", 3, "--out", path)
+        assert said == f"predict: line 4 of {asked} is not utf-8"
+    assert out.read_text() == old
+    assert [*out.parent.iterdir()] == [out]
+    fine("predict", run, "--max-length", 3, "--out", tmp_path / "link", stdin="12\n")
+    assert out.read_text() == old.splitlines()[0] + "\n"
+    fine("predict", run, "--max-length", 3, "--out", "/dev/null", stdin="12\n")
+
+
 def test_answers_in_json(run):
     found = [json.loads(line) for line in fine(
         "predict", run, "--json", "--n-best", 2, "--beams", 3, "--alignment", stdin="123\n\n"
     ).splitlines()]  # fmt: skip
     assert found[1] == {"source": "", "answers": []}
     first, second = found[0]["answers"]
-    assert first["score"] >= second["score"] > first["log_prob"]
+    order = [(answer["ended"], answer["score"]) for answer in (first, second)]
+    assert order == sorted(order, reverse=True)
+    assert all(answer["log_prob"] < answer["score"] < 0 for answer in (first, second))
     assert found[0]["source_tokens"] == ["1", "2", "3", "<end>"]
     for answer in (first, second):
         assert (answer["target_tokens"][-1] == "<end>") == answer["ended"]
@@ -229,7 +281,7 @@ def test_several_answers_have_lines_of_their_own(run):
     rows = [line.split("\t") for line in text.splitlines()]
     assert [row[0] for row in rows] == ["1", "1", "2", "3", "3"]
     assert rows[2] == ["2", "", ""]
-    assert float(rows[0][1]) >= float(rows[1][1])
+    assert all(float(row[1]) < 0 for row in (*rows[:2], *rows[3:]))
 
 
 def test_what_answers_hold(run):

@@ -5,7 +5,7 @@ import torch
 
 from throughtime.decoding import Sampling, generate
 from throughtime.errors import InputError
-from throughtime.layers import GRU, Bidirectional, Decoder, RecurrentDecoder
+from throughtime.layers import GRU, RNN, Bidirectional, Decoder, RecurrentDecoder
 from throughtime.models import (
     Autoregressive,
     Categorical,
@@ -204,3 +204,13 @@ def test_each_builder_for_its_own():
         build(config())
     with pytest.raises(InputError, match="source_tokens is 0, expected a source"):
         build_encoder_decoder(ModelConfig(tokens=3))
+
+
+def test_cells_are_of_the_form_that_is_asked_for():
+    """In the decoder as in the encoder."""
+    before = build_encoder_decoder(config(kind="gru", reset_after=False))
+    forms = [layer.bias_hidden is not None for layer in before.modules() if isinstance(layer, GRU)]
+    assert forms == [False] * 3
+    bent = build_encoder_decoder(config(kind="rnn", activation="relu"))
+    bends = [layer.activation for layer in bent.modules() if isinstance(layer, RNN)]
+    assert bends == ["relu"] * 3

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from tests.serving.runs import make_run
+from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
 from throughtime.serving import TextSession, open_session
 from throughtime.tasks.data_config import DataConfig
+from throughtime.training.run import read_vocabulary
 
 TEXT = "the cat sat on the mat and the dog ran.\n" * 12
 
@@ -155,3 +157,10 @@ def test_a_run_on_text_opens_a_session_on_text(tmp_path):
     assert isinstance(open_session(run), TextSession)
     with pytest.raises(InputError, match="start is '2020', expected none: this run is about text"):
         open_session(run, start="2020")
+
+
+def test_a_vocabulary_with_the_word_joint_is_one_of_text(tmp_path):
+    """What a vocabulary is of is told by its form, and not by its words."""
+    words = Vocabulary.fit("joint knee joint", "words")
+    (tmp_path / "vocabulary.json").write_text(words.to_json())
+    assert read_vocabulary(tmp_path) == words

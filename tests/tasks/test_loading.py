@@ -57,13 +57,17 @@ def test_a_tsv_of_numbers_is_a_table(write, text):
         "date\tweather\n2020-01-01\train\n",  # dates
         "a b\tc\nno tab\nd\te\n",
         "a\tb\tc\nd\te\tf\n",
-        "a\tb\nc\t\nd\te\n",  # a gap
         "four two\t42\n",
     ],
 )
 def test_what_may_be_a_table_is_not_taken_for_pairs(write, text):
     with pytest.raises(InputError):
         load(write("a.tsv", text))
+
+
+def test_a_number_or_a_gap_among_texts_is_still_a_pair(write):
+    found = load(write("a.tsv", "MCM\tmany\nMCMLXXXIV\t1984\nx\t\nII\ttwo\n"))
+    assert found == PairTexts(["MCM", "MCMLXXXIV", "x", "II"], ["many", "1984", "", "two"])
 
 
 def test_what_is_said_goes_before_what_it_looks_like(write):

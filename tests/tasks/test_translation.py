@@ -191,3 +191,33 @@ def test_sources_are_read_as_they_are_needed():
     answers = translate(model, task.vocabulary, texts(), rows=2, beams=1, most=3)
     next(answers)
     assert read == [0, 1]
+
+
+@pytest.mark.filterwarnings("ignore:beam_search")
+def test_a_long_neighbour_gives_no_more_room():
+    """An answer that never ends is cut where it is cut alone."""
+    task = task_of()
+    model = model_of(task).eval()
+    with torch.no_grad():
+        model.head.output.bias[task.vocabulary.target_end] = -100.0
+    both = [*translate(model, task.vocabulary, ["ab", "abc" * 9], beams=2)]
+    ((alone,),) = translate(model, task.vocabulary, ["ab"], beams=2)
+    assert both[0][0].tokens == alone.tokens
+    assert len(both[1][0].tokens) > len(alone.tokens)
+
+
+def test_a_model_goes_on_training_between_answers():
+    task = task_of()
+    model = model_of(task).train()
+    next(translate(model, task.vocabulary, ["ab", "ba"], beams=1, most=3))
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"rows": 0}, "rows is 0"), ({"beams": 2, "n_best": 3}, "n_best is 3, expected at most")],
+)
+def test_options_are_checked_at_once(options, told):
+    task = task_of()
+    with pytest.raises(InputError, match=told):
+        translate(model_of(task), task.vocabulary, ["ab"], **options)

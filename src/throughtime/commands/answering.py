@@ -1,6 +1,5 @@
 """Answers to sources as they arrive: lines in, lines out, in the same order."""
 
-import gzip
 import io
 import json
 import queue
@@ -8,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,15 +15,19 @@ import torch
 
 from throughtime.commands.console import notes, say
 from throughtime.data.pair_vocabulary import PairVocabulary
+from throughtime.data.reading import stream_lines
 from throughtime.data.text import Vocabulary
 from throughtime.decoding.beam import STEEPEST
-from throughtime.decoding.translating import Answer, translate
+from throughtime.decoding.translating import Answer, prepared, translate
 from throughtime.errors import InputError
-from throughtime.inspect.alignment import alignment
+from throughtime.inspect.alignments import alignment
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.training.run import Run
 
 Line = TypeVar("Line", str, bytes, bytes | str)
+
+MOST = {"beams": 1_000, "most": 100_000, "rows": 1_000_000}
+"""More than any answer needs, and still in memory."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Search:
             if given is not None and given < value:
                 option = options.get(name, name.replace("_", "-"))
                 raise InputError(f"--{option} is {given}, expected at least {value}")
+            if given is not None and given > MOST.get(name, given):
+                raise InputError(f"--{option} is {given}, expected at most {MOST[name]:,}")
         if self.n_best > self.beams:
             raise InputError(f"--n-best is {self.n_best}, expected at most --beams {self.beams}")
         if self.length_penalty is not None and not abs(self.length_penalty) <= STEEPEST:
@@ -83,8 +88,8 @@ def answer_lines(run: Run, source: str | None, search: Search, out: Any) -> None
         out: has `write` and `flush`.
 
     Errors:
-        InputError: no such file, lines in another encoding (those before are answered), or phrases
-            that the model cannot write.
+        InputError: no such file, damaged packing or lines in another encoding (those before are
+            answered), or phrases that the model cannot write.
     """
     assert isinstance(run.vocabulary, PairVocabulary)
     assert isinstance(run.model, EncoderDecoder)
@@ -106,6 +111,7 @@ def answer_lines(run: Run, source: str | None, search: Search, out: Any) -> None
             f"--max-length is {search.most}, expected at least the {needed} tokens of --prefix "
             "and --require"
         )
+    options["stepper"] = prepared(run.model)  # once, and not for each block
     counted = _Counted()
     for number, texts in _batches(run, source, search.rows):
         asked = [text for text in texts if text]  # an empty line has an empty answer
@@ -236,23 +242,29 @@ def _weights(model: Any, x: list[int], y: list[int]) -> list[list[float]]:
 def _batches(run: Run, source: str | None, most: int) -> Iterator[tuple[int, list[str]]]:
     """Lines as they come, some at a time, and the number of the first."""
     if source is None:
-        raw, encoding = _standard_input()
-        blocks = arriving(raw, most)
-        where = "standard input"
+        blocks = _arriving_texts(most)
     else:
-        encoding, where = run.config.data.encoding, source
-        blocks = _in_file(Path(source), most)
+        blocks = _in_file(Path(source), run.config.data.encoding, most)
     number = 1
     for block in blocks:
         texts: list[str] = []
         try:
-            for place, line in enumerate(block, number):
-                texts.append(_text(line, place, encoding, where))
+            for line in block:
+                texts.append(line.strip())
         except InputError:
             yield number, texts  # what came before is answered
             raise
+        if not texts:
+            return
         yield number, texts
-        number += len(block)
+        number += len(texts)
+
+
+def _arriving_texts(most: int) -> Iterator[Iterator[str]]:
+    raw, encoding = _standard_input()
+    number = count(1)
+    for block in arriving(raw, most):
+        yield (_text(line, next(number), encoding) for line in block)
 
 
 def _standard_input() -> tuple[Iterable[bytes | str], str]:
@@ -267,13 +279,14 @@ def _standard_input() -> tuple[Iterable[bytes | str], str]:
         return sys.stdin, "utf-8"
 
 
-def _in_file(path: Path, most: int) -> Iterator[list[bytes]]:
+def _in_file(path: Path, encoding: str, most: int) -> Iterator[Iterator[str]]:
+    """Blocks of lines, the last of which is empty."""
     if not path.is_file():
         what = "is a folder, expected a text file" if path.is_dir() else "there is no such file"
         raise InputError(f"predict: {path}: {what} of one source per line")
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        while block := [*islice(file, most)]:
-            yield block
+    lines = stream_lines("predict", path, encoding)
+    while True:
+        yield islice(lines, most)
 
 
 def arriving(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
@@ -309,10 +322,10 @@ def arriving(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
         raise come
 
 
-def _text(line: bytes | str, number: int, encoding: str, where: str) -> str:
-    """One source, without its line end and blanks around it."""
+def _text(line: bytes | str, number: int, encoding: str) -> str:
+    """One line of standard input."""
     try:
         text = line if isinstance(line, str) else line.decode(encoding)
     except UnicodeDecodeError:
-        raise InputError(f"predict: line {number} of {where} is not {encoding}") from None
-    return (text.removeprefix("\ufeff") if number == 1 else text).strip()
+        raise InputError(f"predict: line {number} of standard input is not {encoding}") from None
+    return text.removeprefix("\ufeff") if number == 1 else text

@@ -14,7 +14,7 @@ import numpy as np
 from throughtime import recipes
 from throughtime.commands import options
 from throughtime.data.pairs import group_pairs
-from throughtime.decoding.translating import translate
+from throughtime.decoding.translating import prepared, translate
 from throughtime.errors import InputError
 from throughtime.inspect.contents import Curve, Row
 from throughtime.models.config import BASELINES
@@ -188,9 +188,10 @@ class ModelEntry(Entry):
         answers = task.answer(model)
         self.answers = self.answers or answers
         nats = task.validate(model, "test").nats
+        stepper = prepared(model)
         return {
             "answer": time_per_answer(
-                lambda text: [*translate(model, task.vocabulary, [text], beams=1)],
+                lambda text: [*translate(model, task.vocabulary, [text], beams=1, stepper=stepper)],
                 _sources(task),
             ),
             "validation": task.validate(model).nats,
@@ -205,17 +206,17 @@ class ModelEntry(Entry):
         for seed, fitted in enumerate(self.fits):
             if fitted.result is None:
                 continue
-            steps, training, held, recent, measure = [], [], [], [], []
+            steps, training, held, recent = [], [], [], []
             for record in fitted.result.history:
                 if "loss" in record:
                     recent.append(_finite(record["loss"]))
                 if "validation_one_step" in record:
                     steps.append(record["step"])
                     training.append(statistics.fmean(recent) if recent else math.nan)
-                    measure.append(_finite(record["validation_loss"]))
                     held.append(_finite(record["validation_one_step"]))
                     recent = []
-            kept = int(np.nanargmin(measure)) if np.isfinite(measure).any() else None
+            best = fitted.result.best_step
+            kept = steps.index(best) if best in steps else None
             curves.append(Curve(self.name, seed, steps, training, held, kept))
         return curves
 

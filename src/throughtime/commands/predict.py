@@ -3,10 +3,14 @@
 import csv
 import io
 import json
+import os
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import numpy as np
 import typer
@@ -132,7 +136,9 @@ def predict(
         if out is None:
             answer_lines(loaded, source, search, sys.stdout)
             return
-        with out.open("w", encoding="utf-8", newline="\n") as file:
+        if source is not None and out.exists() and Path(source).exists() and out.samefile(source):
+            raise InputError(f"--out {out} is the file of the sources, expected another one")
+        with _replacing(out) as file:
             answer_lines(loaded, source, search, file)
         return
     if loaded.vocabulary is not None:
@@ -192,6 +198,27 @@ def _check_options(given: dict[str, Any], run: Run) -> None:
             instead = INSTEAD.get((kind, name), INSTEAD.get((kind, meant.get(name, "")), ""))
             option = name.replace("_", "-")
             raise InputError(f"predict: a run on {kind} takes no --{option}{instead}")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file that takes the place of `path` once it is whole; until then the old one stays."""
+    path = path.resolve()  # a link stays one
+    if path.exists() and not path.is_file():  # a pipe or a device
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _write(

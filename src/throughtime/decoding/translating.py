@@ -1,8 +1,9 @@
 """From source texts to answers: encode once, search, and put the words together again."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,20 @@ from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.decoding.beam import BeamSearch, beam_search
 from throughtime.decoding.compiled import Compiled, refuses
 from throughtime.decoding.generation import check_whole
+from throughtime.decoding.stepper import ModelStepper, Stepper
+from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.chain import evaluating
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.shapes import Bool, Int, Tensor
+from throughtime.state import State
 
 HYPOTHESES = 256
 """Rows of a batch times beams: enough to fill a product, few enough for the cache."""
+
+
+EIGHT = 8
+"""Lengths of sources are rounded up to whole eights where they bound answers."""
 
 
 class Answer(NamedTuple):
@@ -54,7 +63,8 @@ def translate(
     """Answers to sources, the best first, in the order of the sources.
 
     Sources are read as they are needed, so many at a time, and those of like length searched
-    together; an answer does not depend on its neighbours, up to the rounding of the model.
+    together; an answer does not depend on its neighbours, up to the rounding of the model. The
+    model is in evaluation mode while it searches, and only then.
 
     Args:
         model: the model.
@@ -63,47 +73,74 @@ def translate(
         beams: hypotheses of each; 1 takes the likeliest token, always.
         n_best: answers to each.
         rows: sources read at a time.
-        most: tokens of an answer at most; None: twice those of the longest source of the batch,
-            and 20, and those of `prefix` and `require`. What hit it is in `Answer.ended`.
+        most: tokens of an answer at most; None: twice those of its source, rounded up to whole
+            eights, and 20, and those of `prefix` and `require`. What hit it is in `Answer.ended`.
         prefix: ids that every answer begins with.
         require: sequences of ids that every answer must contain, wherever.
         options: of [`beam_search`][throughtime.decoding.beam_search].
+
+    Errors:
+        InputError: beams, answers or rows below 1, or more answers than beams.
     """
-    check_whole("beams", beams, 1)
-    waiting = iter(texts)
+    for name, value in (("beams", beams), ("n_best", n_best), ("rows", rows)):
+        check_whole(name, value, 1)
+    if n_best > beams:
+        raise InputError(f"n_best is {n_best}, expected at most beams = {beams}")
     if prefix:
         options["prefix"] = torch.tensor(prefix)
     if require:
         options["phrases"] = [list(phrase) for phrase in require]
     if beams == 1:  # only then is the likeliest token always taken; see `beam_search`
         options.setdefault("length_penalty", 0.0)
-    if refuses(model.decoder) is None:  # packed once, and not for each batch
-        options.setdefault("stepper", Compiled(model.decoder))
+    options.setdefault("stepper", prepared(model))  # once, and not for each batch
     room = 20 + len(prefix) + sum(map(len, require))
-    with evaluating(model):
-        while block := [vocabulary.encode_source(text) for text in islice(waiting, rows)]:
-            answers: list[list[Answer]] = [[]] * len(block)
-            order = sorted(range(len(block)), key=lambda row: len(block[row]))
-            each = max(1, HYPOTHESES // beams)
-            for start in range(0, len(order), each):
-                chosen = order[start : start + each]
-                longest = max(len(block[row]) for row in chosen)
-                steps = 2 * longest + room if most is None else most
-                found = _search(
-                    model, vocabulary, [block[row] for row in chosen], beams, n_best, steps, options
-                )
-                for place, row in enumerate(chosen):
-                    answers[row] = _answers(vocabulary, found, place)
-            yield from answers
+    limit = partial(_limit, room) if most is None else lambda source: most
+    search = partial(_search, model, vocabulary, beams=beams, n_best=n_best, options=options)
+    return _in_order(vocabulary, iter(texts), rows, max(1, HYPOTHESES // beams), limit, search)
+
+
+def prepared(model: EncoderDecoder) -> Callable[[Autoregressive, State], Stepper]:
+    """What answers many texts fastest, as `stepper` of `translate`: compiled, if that is possible.
+
+    Weights are packed here, once; what training changes later does not reach it.
+    """
+    return Compiled(model.decoder) if refuses(model.decoder) is None else ModelStepper
+
+
+def _limit(room: int, source: np.ndarray) -> int:
+    """Tokens of an answer to a source; the same for sources of like length, which go together."""
+    return 2 * EIGHT * -(-len(source) // EIGHT) + room
+
+
+def _in_order(
+    vocabulary: PairVocabulary,
+    texts: Iterator[str],
+    rows: int,
+    together: int,
+    limit: Callable[[np.ndarray], int],
+    search: Callable[[list[np.ndarray], int], BeamSearch],
+) -> Iterator[list[Answer]]:
+    """So many texts at a time; those whose answers may be equally long are searched together."""
+    while block := [vocabulary.encode_source(text) for text in islice(texts, rows)]:
+        answers: dict[int, list[Answer]] = {}
+        order = sorted(range(len(block)), key=lambda row: len(block[row]))
+        for steps, alike in groupby(order, key=lambda row: limit(block[row])):
+            alike = [*alike]
+            for start in range(0, len(alike), together):
+                chosen = alike[start : start + together]
+                found = search([block[row] for row in chosen], steps)
+                answers |= {row: _answers(vocabulary, found, at) for at, row in enumerate(chosen)}
+        yield from (answers[row] for row in range(len(block)))
 
 
 def _search(
     model: EncoderDecoder,
     vocabulary: PairVocabulary,
     sources: Sequence[np.ndarray],
+    steps: int,
+    *,
     beams: int,
     n_best: int,
-    steps: int,
     options: dict[str, Any],
 ) -> BeamSearch:
     """One batch, whose rows share all options."""
@@ -113,7 +150,7 @@ def _search(
     }
     device = model.decoder.begin(1).device
     x, mask = (part.to(device) for part in pad_ids(sources))
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(model):
         state = model.encode(x, None if bool(mask.all()) else mask)
     with warnings.catch_warnings():  # each answer says whether it ended
         warnings.filterwarnings("ignore", "beam_search: ", UserWarning)

@@ -5,7 +5,7 @@ Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figur
 [`report`][throughtime.inspect.report] needs Jinja as well.
 """
 
-from throughtime.inspect.alignment import alignment, draw_alignment
+from throughtime.inspect.alignments import alignment, draw_alignment
 from throughtime.inspect.contents import Column, Curve, Example, Fan, Report, Row, Sample, Table
 from throughtime.inspect.order import OrderSeen, order_seen
 from throughtime.inspect.theme import DARK, LIGHT, Theme

@@ -46,6 +46,8 @@ class RecurrentDecoder(Stack):
         attention: `additive`, `multiplicative` or `none`.
         bridge: `ends` or `mean`.
         dropout: of what comes in and what each layer gives, after attention; in [0, 1).
+        activation: of `rnn`, see [`RNN`][throughtime.layers.RNN].
+        reset_after: of `gru`, see [`GRU`][throughtime.layers.GRU].
 
     Attributes:
         weight_bridge: W, `[parts * size, memory_size]`, for the parts of all states from the
@@ -86,6 +88,8 @@ class RecurrentDecoder(Stack):
         attention: str = "additive",
         bridge: str = "ends",
         dropout: float = 0.0,
+        activation: str = "tanh",
+        reset_after: bool = True,
     ) -> None:
         for argument, value, known in (
             ("cell", cell, CELLS),
@@ -98,11 +102,14 @@ class RecurrentDecoder(Stack):
                 )
         for argument, number in (("layers", layers), ("memory_size", memory_size)):
             check_size("RecurrentDecoder", argument, number)
+        own: dict[str, dict[str, Any]] = {
+            "rnn": {"activation": activation}, "gru": {"reset_after": reset_after},
+        }  # fmt: skip
         parts: list[Layer] = [Dropout(dropout)] if dropout else []
         recurrent: list[Recurrent] = []
         for index in range(layers):
             made: Any = CELLS[cell]
-            recurrent.append(made(size if index else input_size, size))
+            recurrent.append(made(size if index else input_size, size, **own.get(cell, {})))
             parts.append(Residual(recurrent[-1]) if index else recurrent[-1])
             if index == 0 and attention != "none":
                 parts.append(GlobalAttention(size, memory_size, score=attention))

@@ -102,6 +102,8 @@ def _looking(config: ModelConfig, memory_size: int, bridge: str) -> Layer:
         attention=config.attention,
         bridge=bridge,
         dropout=config.dropout,
+        activation=config.activation,
+        reset_after=config.reset_after,
     )
 
 

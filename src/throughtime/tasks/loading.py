@@ -165,7 +165,7 @@ def _task_of(path: Path) -> str:
 
 
 def _looks_like_pairs(path: Path) -> bool:
-    """Whether the first lines of a table are two texts each, and no dates or numbers."""
+    """Whether the first lines of a table are two texts each: no dates, and few numbers."""
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             lines = [line.strip(b"\r\n") for line in islice(file, GLANCE)]
@@ -175,12 +175,13 @@ def _looks_like_pairs(path: Path) -> bool:
     if not rows or any(len(row) != 2 for row in rows):
         return False
     dated = any(name.strip().lower() in DATES for name in rows[0])
-    return not dated and not any(_is_number(row[1]) for row in rows)
+    told = [row[1] for row in rows if row[1].strip()]
+    return not dated and 2 * sum(map(_is_number, told)) < len(told)
 
 
 def _is_number(cell: bytes) -> bool:
     try:
         float(cell)
     except ValueError:
-        return not cell.strip()  # a gap of a series
+        return False
     return True

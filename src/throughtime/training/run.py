@@ -142,12 +142,14 @@ def read_vocabulary(folder: Path) -> Vocabulary | PairVocabulary | None:
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        pairs = '"joint"' in text[:100]
-        return PairVocabulary.from_json(text) if pairs else Vocabulary.from_json(text)
+        kind = PairVocabulary if "joint" in json.loads(text) else Vocabulary
+        return kind.from_json(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: damaged, it is not UTF-8") from None
+    except (json.JSONDecodeError, TypeError) as error:
+        raise InputError(f"{path}: damaged, it is not JSON of a vocabulary ({error})") from None
 
 
 def save_model(folder: Path, model: Model) -> None:
