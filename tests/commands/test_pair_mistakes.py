@@ -247,8 +247,8 @@ def test_options_of_pairs_on_other_runs(runs):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"joint": 3', "PairVocabulary: the JSON text does not hold vocabularies of pairs"),
-        ("{", "Vocabulary: the JSON text does not hold a vocabulary"),
+        ('{"joint": 3', "vocabulary.json: damaged, it is not JSON of a vocabulary"),
+        ('{"joint": true}', "PairVocabulary: the JSON text does not hold vocabularies of pairs"),
         ('{"format": 99, "joint": true}', "comes from a newer version"),
         ('{"format": 1, "kind": "characters", "tokens": ["a"]}', "of a text"),
     ],

@@ -307,11 +307,12 @@ def test_one_beam_takes_the_likeliest_token(run):
     loaded: Any = load_run(run)
     known, model = loaded.vocabulary, loaded.model
     asked = sources()[:8]
-    answers = fine("predict", run, "--beams", 1, stdin=lines(asked)).splitlines()
+    options = ("--beams", 1, "--max-length", 30)
+    answers = fine("predict", run, *options, stdin=lines(asked)).splitlines()
     for text, answer in zip(asked, answers, strict=True):
         state = model.encode(torch.from_numpy(known.encode_source(text))[None])
         found = generate(
-            model.decoder, model.decoder.begin(1), 2 * (len(text) + 1) + 20, state=state,
+            model.decoder, model.decoder.begin(1), 30, state=state,
             sampling=Sampling(greedy=True), stop=[known.target_end],
         )  # fmt: skip
         assert known.decode_target(found.tokens[0].tolist()) == answer

@@ -10,11 +10,12 @@ from torch import nn
 
 from tests.kernels.support import ISAS, isa_of, needs_extension
 from throughtime import kernels
-from throughtime.decoding import ModelStepper, Sampling, generate
+from throughtime.decoding import ModelStepper, Sampling, beam_search, generate
 from throughtime.decoding.compiled import Compiled, CompiledStepper, refuses
 from throughtime.errors import InputError
 from throughtime.kernels import native
 from throughtime.layers import GRU, Decoder
+from throughtime.layers.transformer import BlockState
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.heads import Categorical
 from throughtime.models.inputs import TokenInputs
@@ -342,13 +343,128 @@ def test_it_refuses_what_does_not_fit():
     step = CompiledStepper(model, model.initial_state(2))
     with pytest.raises(InputError, match="one per row"):
         step(torch.tensor([1]))
-    with pytest.raises(IndexError, match="vocabulary"):
-        step(torch.tensor([1, TOKENS + 1]))
+    for wrong in (TOKENS + 1, -1):
+        for call in calls_of(step):
+            with pytest.raises(InputError, match="vocabulary"):
+                call(torch.tensor([1, wrong]))
     state = model.initial_state(2)
     uneven = map_tensors(lambda part: part.clone(), state)
     uneven.body[1].seen[0] = 3
     with pytest.raises(InputError, match="count different steps"):
         CompiledStepper(model, uneven)
+    state = map_tensors(lambda part: part.clone(), state)
+    for layer in state.body:
+        if layer:
+            layer.seen[0] = -1
+    with pytest.raises(InputError, match="fewer steps"):
+        CompiledStepper(model, state)
+
+
+def calls_of(step) -> Any:
+    """All that tokens are given to."""
+    return (
+        step,
+        lambda tokens: step.write(tokens, 3),
+        lambda tokens: step.search(tokens, 3, beams=2),
+    )
+
+
+@pytest.mark.parametrize("rows", [2, None])
+def test_it_takes_one_id_per_row(rows):
+    model = make()
+    state = AutoregressiveState((), None) if rows is None else model.initial_state(rows)
+    begun = Compiled(model)
+    wrong = [
+        torch.tensor([1.0, 2.0]), torch.tensor([True, False]), torch.tensor([[1], [2]]),
+        torch.tensor(1), torch.empty(2, dtype=torch.long, device="meta"),
+    ]  # fmt: skip
+    wrong += [] if rows is None else [torch.tensor([1]), torch.tensor([1, 2, 3])]
+    for tokens in wrong:
+        for call in calls_of(begun(model, state)):
+            with pytest.raises(InputError, match="one per row"):
+                call(tokens)
+    tokens = torch.tensor([3, 4])
+    expected: list[Any] = [call(tokens) for call in calls_of(begun(model, state))]
+    every_other = torch.tensor([3, 9, 4, 9])[::2]
+    same = [tokens.to(dtype) for dtype in (torch.int32, torch.uint8, torch.int16)]
+    for given in (*same, every_other):
+        found: list[Any] = [call(given) for call in calls_of(begun(model, state))]
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1].tokens, expected[1].tokens)
+        assert torch.equal(found[2].tokens, expected[2].tokens)
+
+
+def test_numbers_and_marks_have_a_form():
+    model = make()
+    step, tokens = CompiledStepper(model, model.initial_state(2)), torch.tensor([1, 2])
+    with pytest.raises(InputError, match="uniforms is None"):
+        step.write(tokens, 3, sampling=Sampling())
+    with pytest.raises(InputError, match=r"uniforms has shape \[2, 2\]"):
+        step.write(tokens, 3, sampling=Sampling(), uniforms=torch.rand(2, 2))
+    seen = torch.zeros(2, TOKENS - 1, dtype=torch.bool)
+    with pytest.raises(InputError, match="seen is "):
+        step.write(tokens, 3, sampling=Sampling(greedy=True), seen=seen)
+
+
+def test_what_a_state_leaves_out_is_initial():
+    prompts = torch.tensor([[1], [2], [3]])
+    for memory_size in (None, 6):
+        model = make(memory_size=memory_size, position="learned")
+        whole = model.initial_state(3)
+        parts = [None, *whole.body[1:]]
+        states = [AutoregressiveState((), None), AutoregressiveState((), tuple(parts))]
+        if memory_size is not None:
+            parts[1] = whole.body[1]._replace(past=None)
+            parts[2] = whole.body[2]._replace(memory=None)
+            states.append(AutoregressiveState((), tuple(parts)))
+        for state in states:
+            options = {"state": state, "sampling": Sampling(greedy=True)}
+            plain = generate(model, prompts, 5, stepper=ModelStepper, **options)
+            fast = generate(model, prompts, 5, **options)
+            assert torch.equal(fast.tokens, plain.tokens)
+        step = CompiledStepper(model, states[0])
+        assert step.state is states[0]
+        with pytest.raises(InputError, match="none yet"):
+            step.select([0])
+        step(torch.tensor([1, 2]))
+        step.select([1, 1, 0])
+        assert len(step.state.body[0].seen) == 3
+
+
+def test_it_refuses_a_state_of_something_else():
+    model = make(memory_size=6)
+    state = warm(model, 3, memory=torch.randn(3, 5, 6))
+    others = [
+        make(), make(size=32, memory_size=6), make(memory_size=6, kv_heads=2),
+        make(memory_size=6, horizon=8), make(memory_size=6, layers=3),
+        Autoregressive(TokenInputs(TOKENS, 24), GRU(24, 8), Categorical(8, TOKENS)),
+    ]  # fmt: skip
+    wrong: list[Any] = [other.initial_state(3) for other in others]
+    wrong.append(map_tensors(lambda part: part.double(), state))
+    wrong.append(map_tensors(lambda part: part[:, :-1] if part.ndim == 2 else part, state))
+    some = iter([3] + 100 * [2])
+    wrong.append(map_tensors(lambda part: part[: next(some)], state))
+    wrong += [(), ((),), "state", AutoregressiveState((), ()), AutoregressiveState((), "body")]
+    wrong.append(AutoregressiveState(torch.zeros(3), state.body))
+    for one in wrong:
+        with pytest.raises(InputError):
+            CompiledStepper(model, one)
+    body = list(state.body)
+    at = next(i for i, part in enumerate(body) if isinstance(part, BlockState))
+    memory = body[at].memory
+    shorter = type(memory)(memory.keys[:, :, 1:], memory.values[:, :, 1:], memory.real[:, 1:])
+    body[at] = body[at]._replace(memory=shorter)
+    with pytest.raises(InputError, match="different memories"):
+        CompiledStepper(model, AutoregressiveState((), tuple(body)))
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_there_are_as_many_prompts_as_rows(rows):
+    model = make()
+    state = warm(model, 3)
+    for search in (generate, beam_search):
+        with pytest.raises(InputError, match="one per row"):
+            search(model, model.begin(rows), 4, state=state)
 
 
 def test_generation_takes_it():

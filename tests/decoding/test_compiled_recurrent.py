@@ -15,8 +15,10 @@ from throughtime.kernels.decode import plans
 from throughtime.layers import GRU, LSTM, GlobalAttention, RecurrentDecoder
 from throughtime.layers.rnn import RNN
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
+from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.heads import Categorical
 from throughtime.models.inputs import TokenInputs
+from throughtime.state import map_tensors
 
 pytestmark = needs_extension
 
@@ -168,6 +170,59 @@ def test_it_finds_what_the_model_finds(cell, attention, threads):
     ruled = beam_search(model, begin, 12, no_repeat=2, stepper=CompiledStepper, **options)
     expected = beam_search(model, begin, 12, no_repeat=2, stepper=ModelStepper, **options)
     assert torch.equal(ruled.tokens, expected.tokens)
+
+
+def translator(width):
+    """Whose encoder gives so many features."""
+    source = TokenInputs(9, 8)
+    return EncoderDecoder(source, GRU(8, width), make(cell="gru", memory=width)).eval()
+
+
+def test_it_refuses_a_state_of_another_model():
+    wide, narrow = translator(64), translator(32)
+    x = torch.randint(9, (64, 6))
+    begin = wide.decoder.begin(64)
+    with torch.no_grad():
+        assert generate(wide.decoder, begin, 6, state=wide.encode(x)).tokens.shape == (64, 6)
+        state = narrow.encode(x)
+    for search in (generate, beam_search):
+        with pytest.raises(InputError, match="expected"):
+            search(wide.decoder, begin, 6, state=state)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_it_refuses_a_state_of_another_form(cell, attention):
+    options = {"cell": cell, "attention": attention}
+    model = make(**options)
+    state = warm(model, 3)
+    wrong = [warm(make(**options, size=16), 3), warm(make(**options, layers=3), 3)]
+    wrong += [warm(make(cell=other, attention=attention), 3) for other in CELLS if other != cell]
+    wrong.append(map_tensors(lambda part: part.double(), state))
+    cut = iter([3] + 20 * [2])
+    wrong.append(map_tensors(lambda part: part[: next(cut)], state))
+    wrong += [AutoregressiveState((), state.body[0]), AutoregressiveState((), [*state.body])]
+    for one in wrong:
+        with pytest.raises(InputError):
+            CompiledStepper(model, one)
+    for rows in (2, 5):
+        with pytest.raises(InputError, match="one per row"):
+            generate(model, model.begin(rows), 4, state=state)
+
+
+def test_what_a_state_leaves_out_is_initial():
+    model = make()
+    whole = model.initial_state(3)
+    body = (whole.body[0], *(None for _ in whole.body[1:]))
+    for state in (AutoregressiveState((), None), AutoregressiveState((), body)):
+        options = {"state": state, "sampling": Sampling(greedy=True)}
+        plain = generate(model, model.begin(3), 5, stepper=ModelStepper, **options)
+        fast = generate(model, model.begin(3), 5, **options)
+        assert torch.equal(fast.tokens, plain.tokens)
+        assert torch.equal(
+            beam_search(model, model.begin(3), 5, state=state).tokens,
+            beam_search(model, model.begin(3), 5, state=state, stepper=ModelStepper).tokens,
+        )
 
 
 def test_which_models_can_be_compiled():

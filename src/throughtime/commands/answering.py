@@ -1,13 +1,13 @@
 """Answers to sources as they arrive: lines in, lines out, in the same order."""
 
 import io
+import itertools
 import json
 import queue
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,8 +63,8 @@ class Search:
         options = {"most": "max-length", "rows": "batch"}
         for name, value in least.items():
             given = getattr(self, name)
+            option = options.get(name, name.replace("_", "-"))
             if given is not None and given < value:
-                option = options.get(name, name.replace("_", "-"))
                 raise InputError(f"--{option} is {given}, expected at least {value}")
             if given is not None and given > MOST.get(name, given):
                 raise InputError(f"--{option} is {given}, expected at most {MOST[name]:,}")
@@ -262,7 +262,7 @@ def _batches(run: Run, source: str | None, most: int) -> Iterator[tuple[int, lis
 
 def _arriving_texts(most: int) -> Iterator[Iterator[str]]:
     raw, encoding = _standard_input()
-    number = count(1)
+    number = itertools.count(1)
     for block in arriving(raw, most):
         yield (_text(line, next(number), encoding) for line in block)
 
@@ -286,7 +286,7 @@ def _in_file(path: Path, encoding: str, most: int) -> Iterator[Iterator[str]]:
         raise InputError(f"predict: {path}: {what} of one source per line")
     lines = stream_lines("predict", path, encoding)
     while True:
-        yield islice(lines, most)
+        yield itertools.islice(lines, most)
 
 
 def arriving(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+import torch
 from torch import nn
 
 from throughtime.decoding import compiled_recurrent, compiled_transformer
@@ -12,11 +13,14 @@ from throughtime.decoding.stepper import ModelStepper, Stepper
 from throughtime.errors import InputError
 from throughtime.kernels import decode
 from throughtime.kernels.decode import Matrix
+from throughtime.kernels.decode.program import ids_of
+from throughtime.layers.base import Layer
 from throughtime.layers.recurrent_decoder import RecurrentDecoder
+from throughtime.layers.transformer import BlockState, TransformerBlock
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.heads.categorical import Categorical
 from throughtime.models.inputs import TokenInputs
-from throughtime.shapes import Bool, Float, Int, Tensor
+from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State
 
 
@@ -104,12 +108,14 @@ class CompiledStepper:
 
     Args:
         model: an autoregressive model of tokens whose body is a `Decoder` or a `RecurrentDecoder`.
-        state: after everything before the first token to be fed.
+        state: after everything before the first token to be fed; parts that are None are the
+            initial ones. It is checked here, once.
         weights: see [`Compiled`][throughtime.decoding.Compiled].
         program: of the model, if it has been compiled before.
 
     Errors:
-        InputError: a model that cannot be compiled, or a state that is not its own.
+        InputError: a model that cannot be compiled, a state that is not its own, or, from a call,
+            tokens that are not one id of the vocabulary per row.
     """
 
     def __init__(
@@ -121,22 +127,22 @@ class CompiledStepper:
         program: decode.Program | None = None,
     ) -> None:
         self.program = program or Compiled(model, weights=weights).program
-        kept = RecurrentCache if type(model.body) is RecurrentDecoder else TransformerCache
-        self._kept = kept(model, self.program, state)
-        self._cache: decode.Cache = self._kept.cache
+        self._model, self._given = model, state
+        self._kept: RecurrentCache | TransformerCache | None = None
+        self._cache: decode.Cache | None = None
+        rows = _rows(state)
+        if rows is None:  # the first tokens will tell
+            _whole(model, state, 1)
+        else:
+            self._begin(rows)
 
-    def __call__(self, tokens: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
-        """Feed one token a row."""
-        if tokens.shape != (self._cache.rows,):
-            raise InputError(
-                f"CompiledStepper: tokens have shape {list(tokens.shape)}, "
-                f"expected [{self._cache.rows}], one per row"
-            )
-        return self.program.step(self._cache, tokens)
+    def __call__(self, tokens: Tensor) -> Float[Tensor, "batch tokens"]:
+        """Feed one token a row, `[batch]`."""
+        return self.program.step(self._cache or self._begun(tokens), tokens)
 
     def write(
         self,
-        tokens: Int[Tensor, " batch"],
+        tokens: Tensor,
         steps: int,
         stop: Collection[int] = (),
         *,
@@ -147,7 +153,7 @@ class CompiledStepper:
         """Feed one token a row, go on with the next that is chosen, and so on, all in native code.
 
         Args:
-            tokens: the last of each row.
+            tokens: `[batch]`, the last of each row.
             steps: tokens to write at most.
             stop: ids that end a row. The state of such a row stays where it ended.
             sampling: how tokens are chosen; the likeliest by default.
@@ -160,11 +166,11 @@ class CompiledStepper:
                 sampling.greedy, sampling.temperature, sampling.top_k or 0, sampling.top_p or 0.0,
                 sampling.min_p or 0.0, sampling.repetition_penalty, uniforms, seen,
             )  # fmt: skip
-        return self.program.write(self._cache, tokens, steps, stop, how)
+        return self.program.write(self._cache or self._begun(tokens), tokens, steps, stop, how)
 
     def search(
         self,
-        tokens: Int[Tensor, " batch"],
+        tokens: Tensor,
         steps: int,
         stop: Collection[int] = (),
         *,
@@ -175,7 +181,7 @@ class CompiledStepper:
         """Look for the likeliest outputs, all in native code; the state stays as it is.
 
         Args:
-            tokens: the last of each row.
+            tokens: `[batch]`, the last of each row.
             steps: tokens of each output at most.
             stop: ids that end an output.
             beams: hypotheses of each row that go on.
@@ -187,18 +193,72 @@ class CompiledStepper:
             it; None if the model gives NaN.
         """
         return self.program.search(
-            self._cache, tokens, steps, stop,
+            self._cache or self._begun(tokens), tokens, steps, stop,
             beams=beams, n_best=n_best, length_penalty=length_penalty,
         )  # fmt: skip
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows only."""
+        if self._cache is None:
+            raise InputError("CompiledStepper: rows are taken of a state that has none yet")
         self._cache.select(rows)
 
     @property
-    def state(self) -> AutoregressiveState:
+    def state(self) -> State:
         """As the model itself would have it; a copy."""
-        return self._kept.state
+        return self._given if self._kept is None else self._kept.state
+
+    def _begun(self, tokens: Tensor) -> decode.Cache:
+        """The cache of a state that does not say how many rows there are."""
+        return self._begin(len(ids_of(tokens, tokens.numel())))
+
+    def _begin(self, rows: int) -> decode.Cache:
+        kept = RecurrentCache if type(self._model.body) is RecurrentDecoder else TransformerCache
+        self._kept = kept(self._model, self.program, _whole(self._model, self._given, rows))
+        self._cache, self._given = self._kept.cache, None
+        return self._cache
+
+
+def _rows(state: State) -> int | None:
+    """How many rows a state has; None where no part of it says so."""
+    if isinstance(state, Tensor):
+        return len(state) if state.ndim else None
+    parts = state if isinstance(state, tuple) else ()
+    return next((rows for part in parts if (rows := _rows(part)) is not None), None)
+
+
+@torch.no_grad()
+def _whole(model: Autoregressive, state: State, rows: int) -> AutoregressiveState:
+    """A state with all its parts, each checked by the layer whose it is: native code trusts it.
+
+    Errors:
+        InputError: a state of another model, or of another number of rows.
+    """
+    if state is None:
+        state = AutoregressiveState((), None)
+    if not isinstance(state, AutoregressiveState):
+        raise InputError("CompiledStepper: expected a state of the model")
+    model.check_state(state, rows)
+    layers: list[Layer] = list(model.body.layers)  # pyright: ignore
+    body = (None,) * len(layers) if state.body is None else state.body
+    if not isinstance(body, tuple) or len(body) != len(layers):
+        raise InputError("CompiledStepper: expected a state of the model")
+    pairs = zip(layers, body, strict=True)
+    return AutoregressiveState((), tuple(_part(layer, part, rows) for layer, part in pairs))
+
+
+def _part(layer: Layer, state: State, rows: int) -> State:
+    """The state of one layer, checked, or its initial one."""
+    if state is None:
+        return layer.initial_state(rows)
+    layer.check_state(state, rows)
+    if isinstance(layer, TransformerBlock):  # it leaves its parts to them
+        if layer.cross_attention is None:
+            return _part(layer.attention, state, rows)
+        past, memory = state
+        past = _part(layer.attention, past, rows)
+        return BlockState(past, _part(layer.cross_attention, memory, rows))
+    return state
 
 
 def _network(model: Autoregressive) -> decode.Network | decode.RecurrentNetwork:

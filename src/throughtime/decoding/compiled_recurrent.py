@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from throughtime.errors import InputError
 from throughtime.kernels import decode
 from throughtime.kernels.decode import Matrix
 from throughtime.layers.base import Layer, Recurrent
@@ -56,19 +55,16 @@ class RecurrentCache:
     Args:
         model: whose body is a `RecurrentDecoder`.
         program: of it.
-        state: that is gone on from.
+        state: that is gone on from; the model's own, checked by its layers.
 
     Attributes:
         cache: the same as native code has it.
-
-    Errors:
-        InputError: a state that is not the model's own.
     """
 
-    def __init__(self, model: Autoregressive, program: decode.Program, state: State) -> None:
+    def __init__(
+        self, model: Autoregressive, program: decode.Program, state: AutoregressiveState
+    ) -> None:
         self._layers = [_inner(layer) for layer in model.body.layers]  # pyright: ignore
-        if not isinstance(state, AutoregressiveState) or len(state.body) != len(self._layers):
-            raise InputError("CompiledStepper: expected a state of the model")
         pairs = [*zip(self._layers, state.body, strict=True)]
         states = [torch.stack([*one], 1) for layer, one in pairs if isinstance(layer, Recurrent)]
         self._annotations = [one for _, one in pairs if isinstance(one, AnnotationState)]

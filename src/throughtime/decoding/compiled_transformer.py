@@ -126,16 +126,18 @@ class TransformerCache:
     Args:
         model: whose body is a `Decoder`.
         program: of it.
-        state: that is gone on from.
+        state: that is gone on from; the model's own, checked by its layers.
 
     Attributes:
         cache: the same as native code has it.
 
     Errors:
-        InputError: a state that is not the model's own.
+        InputError: layers that do not remember the same steps, or steps that are not the last.
     """
 
-    def __init__(self, model: Autoregressive, program: decode.Program, state: State) -> None:
+    def __init__(
+        self, model: Autoregressive, program: decode.Program, state: AutoregressiveState
+    ) -> None:
         self._layers: Sequence[Layer] = list(model.body.layers)  # pyright: ignore
         self._memories: list[MemoryState] = []
         assert isinstance(program.network, decode.Network)
@@ -160,10 +162,8 @@ class TransformerCache:
                 states.append(())
         return AutoregressiveState((), tuple(states))
 
-    def _read(self, program: decode.Program, state: State) -> decode.Rings:
+    def _read(self, program: decode.Program, state: AutoregressiveState) -> decode.Rings:
         """A cache that remembers what a state does."""
-        if not isinstance(state, AutoregressiveState) or len(state.body) != len(self._layers):
-            raise InputError("CompiledStepper: expected a state of the model")
         pasts, counts = [], []
         for layer, one in zip(self._layers, state.body, strict=True):
             if isinstance(layer, Position):
@@ -177,11 +177,15 @@ class TransformerCache:
         for count in counts:
             if not torch.equal(count, counts[0]):
                 raise InputError("CompiledStepper: the layers of the state count different steps")
+        if (counts[0] < 0).any():
+            raise InputError("CompiledStepper: the state counts fewer steps than none")
         for past in pasts:
             if not torch.equal(past.real, real):
                 raise InputError("CompiledStepper: the state has gaps, expected its last steps")
         cache = program.rings(len(counts[0]))
         cache.take(counts[0], [decode.Remembered(past.keys, past.values) for past in pasts])
+        if len({memory.real.shape for memory in self._memories}) > 1:
+            raise InputError("CompiledStepper: the blocks of the state look at different memories")
         if self._memories:
             seen = torch.stack([memory.real for memory in self._memories], 1)
             cache.look_at(seen, [decode.Remembered(m.keys, m.values) for m in self._memories])

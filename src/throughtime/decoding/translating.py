@@ -92,7 +92,8 @@ def translate(
         options["phrases"] = [list(phrase) for phrase in require]
     if beams == 1:  # only then is the likeliest token always taken; see `beam_search`
         options.setdefault("length_penalty", 0.0)
-    options.setdefault("stepper", prepared(model))  # once, and not for each batch
+    if "stepper" not in options:
+        options["stepper"] = prepared(model)  # once, and not for each batch
     room = 20 + len(prefix) + sum(map(len, require))
     limit = partial(_limit, room) if most is None else lambda source: most
     search = partial(_search, model, vocabulary, beams=beams, n_best=n_best, options=options)

@@ -1,6 +1,6 @@
 """A network compiled: its weights packed, and the calls of native code."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -107,16 +107,20 @@ class Program:
         assert isinstance(self.network, RecurrentNetwork)
         return States(self.plan, self.network, rows)
 
-    def step(self, cache: Cache, tokens: Int[Tensor, " rows"]) -> Float[Tensor, "rows tokens"]:
-        """Feed one token a row; the logits of the next one."""
-        tokens, logits = tokens.contiguous(), self._logits(cache.rows)
-        native.library.decode_step(self.plan, self._call(cache, tokens, logits))
+    def step(self, cache: Cache, tokens: Tensor) -> Float[Tensor, "rows tokens"]:
+        """Feed one token a row, `[rows]`; the logits of the next one.
+
+        Errors:
+            InputError: tokens that are not one id of the vocabulary per row; here and below.
+        """
+        tokens, logits = ids_of(tokens, cache.rows), self._logits(cache.rows)
+        self._run(native.library.decode_step, self._call(cache, tokens, logits))
         return logits[:, : self.tokens]
 
     def write(
         self,
         cache: Cache,
-        tokens: Int[Tensor, " rows"],
+        tokens: Tensor,
         steps: int,
         stop: Collection[int] = (),
         choosing: Choosing = GREEDY,
@@ -125,17 +129,20 @@ class Program:
 
         A row that has ended is fed no more.
         """
-        tokens = tokens.clone(memory_format=torch.contiguous_format)
+        tokens = ids_of(tokens, cache.rows).clone()
         written = Written(torch.full((cache.rows, steps), -1), torch.zeros(cache.rows, steps))
         if not steps or not cache.rows:
             return written
         stops, logits = self._stops(stop), self._logits(cache.rows)
+        _check(choosing, (cache.rows, steps), (cache.rows, self.tokens))
         held = [  # as native code reads them, and as long as it does
             None if choosing.uniforms is None else choosing.uniforms.double().contiguous(),
-            None if choosing.seen is None else choosing.seen.clone(),
+            None
+            if choosing.seen is None
+            else choosing.seen.clone(memory_format=torch.contiguous_format),
         ]
-        native.library.decode_write(
-            self.plan, self._call(cache, tokens, logits), steps, stops.data_ptr(),
+        self._run(
+            native.library.decode_write, self._call(cache, tokens, logits), steps, stops.data_ptr(),
             *(part.data_ptr() for part in written),
             (*choosing[:6], *(0 if part is None else part.data_ptr() for part in held)),
         )  # fmt: skip
@@ -144,7 +151,7 @@ class Program:
     def search(
         self,
         cache: Cache,
-        tokens: Int[Tensor, " rows"],
+        tokens: Tensor,
         steps: int,
         stop: Collection[int] = (),
         *,
@@ -157,20 +164,27 @@ class Program:
         The cache stays as it was. See [`beam_search`][throughtime.decoding.beam_search].
         """
         rows, stops = cache.rows, self._stops(stop)
+        tokens = ids_of(tokens, rows)
         each = rows, n_best
         found = Searched(
             torch.full((*each, steps), -1), torch.zeros(each, dtype=torch.long),
             torch.full(each, -torch.inf), torch.full(each, -torch.inf),
             torch.zeros(each, dtype=torch.bool),
         )  # fmt: skip
-        wide, tokens = cache.spread(beams), tokens.contiguous()
-        logits = self._logits(rows * beams)
-        fine = native.library.decode_search(
-            self.plan, self._call(wide, tokens, logits, rows * beams), steps, stops.data_ptr(),
+        wide, logits = cache.spread(beams), self._logits(rows * beams)
+        fine = self._run(
+            native.library.decode_search,
+            self._call(wide, tokens, logits, rows * beams), steps, stops.data_ptr(),
             int(stops.sum()), beams, n_best, length_penalty,
             tuple(part.data_ptr() for part in found),
         )  # fmt: skip
         return found if fine else None
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(self.plan, *arguments)
+        except IndexError:
+            raise InputError("tokens hold an id outside the vocabulary") from None
 
     def _logits(self, rows: int) -> Float[Tensor, "rows whole"]:
         return torch.empty(rows, whole(self.tokens))
@@ -189,3 +203,32 @@ class Program:
             cache.addresses(), cache.places.data_ptr(), cache.rows, self.threads,
             tokens.data_ptr(), logits.data_ptr(), scratch,
         )  # fmt: skip
+
+
+def _check(choosing: Choosing, drawn: tuple[int, int], known: tuple[int, int]) -> None:
+    """Refuse numbers and marks that native code would read beyond."""
+    uniforms, seen = choosing.uniforms, choosing.seen
+    if not choosing.greedy and uniforms is None:
+        raise InputError("uniforms is None, expected random numbers, for tokens are drawn")
+    if uniforms is not None and uniforms.shape != drawn:
+        raise InputError(f"uniforms has shape {list(uniforms.shape)}, expected {[*drawn]}")
+    if seen is not None and (seen.shape != known or seen.dtype != torch.bool):
+        raise InputError(
+            f"seen is {seen.dtype} of shape {list(seen.shape)}, expected torch.bool of {[*known]}"
+        )
+
+
+def ids_of(tokens: Tensor, rows: int) -> Int[Tensor, " rows"]:
+    """Tokens as native code reads them, by their address: one id of 64 bits per row.
+
+    Errors:
+        InputError: another number of them, no whole numbers, or on another device.
+    """
+    dtype = tokens.dtype
+    whole_numbers = not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
+    if tokens.shape != (rows,) or not whole_numbers or tokens.device.type != "cpu":
+        raise InputError(
+            f"tokens are {dtype} of shape {list(tokens.shape)} on {tokens.device}, "
+            f"expected ids of shape [{rows}] on the CPU, one per row"
+        )
+    return tokens.to(torch.long).contiguous()
