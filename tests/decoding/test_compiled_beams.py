@@ -132,6 +132,7 @@ def test_a_row_that_goes_on_once_is_not_copied():
     model = make(memory_size=6)
     step = CompiledStepper(model, warm(model, 4, memory=torch.randn(4, 5, 6)))
     cache = step._cache
+    assert cache is not None
     before = cache.addresses()
     step.select([3, 1, 1, 0])
     assert cache.places.tolist() == [3, 1, 2, 0]

@@ -148,7 +148,7 @@ class _Counted:
             self.lacking += not all(_holds(best.tokens, phrase) for phrase in require)
 
     def tell(self, most: int | None) -> None:
-        limit = "twice the source and 20" if most is None else str(most)
+        limit = "about twice the source and 20" if most is None else str(most)
         for count, what in (
             (self.cut, f"were cut at the maximum length, {limit} tokens; see --max-length"),
             (self.lacking, "lack what --require asks for; more --beams may find it"),
