@@ -89,7 +89,7 @@ def predict(
                                    rich_help_panel=options.PAIRS),
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(help="Tokens of an answer. Default: about twice the source, and 20.",
+        int | None, typer.Option(help="Tokens of an answer. Default: about twice the source.",
                                  rich_help_panel=options.PAIRS),
     ] = None,
     no_repeat: Annotated[
