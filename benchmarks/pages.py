@@ -201,7 +201,7 @@ TABLES = {
     "transformer": ("transformer", transformer.lines),
     "shakespeare": ("shakespeare", lambda found: shakespeare.lines(found["found"])),
     "reversal": ("reversal", lambda found: reversal.lines(found["found"])),
-    **{f"pairs-{what}": (f"pairs-{what}", of_pairs(what)) for what in pairs.PUBLISHED},
+    "pairs-pronunciation": ("pairs-pronunciation", of_pairs("pronunciation")),
     "translation": ("translation", lambda found: translation.beside(found["rows"])),
 }
 
