@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 
 from benchmarks.record import RESULTS, Number, add_options, headline, save, short, table, versions
-from throughtime.data.pairs import group_pairs
 from throughtime.models.sizing import parameters
 from throughtime.recipes.published_pairs import captions, pronunciation
 from throughtime.tasks.data_config import DataConfig
@@ -127,7 +126,7 @@ def measure(what, kind, data, options):
 
 
 def baselines(data):
-    sources, _ = group_pairs(data.task.parts.test)
+    sources = data.task.judged("test").sources
     training = data.task.parts.training
     return {name: data.task.score(rule(training).answer(sources)) for name, rule in RULES.items()}
 

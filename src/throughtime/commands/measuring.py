@@ -13,7 +13,6 @@ import numpy as np
 
 from throughtime import recipes
 from throughtime.commands import options
-from throughtime.data.pairs import group_pairs
 from throughtime.decoding.translating import prepared, translate
 from throughtime.errors import InputError
 from throughtime.inspect.contents import Curve, Row
@@ -21,7 +20,7 @@ from throughtime.models.config import BASELINES
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.sizing import parameters
 from throughtime.tasks.forecasting import Backtest, Forecasting
-from throughtime.tasks.language import LanguageModelling, surprise
+from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import Opened, Task
 from throughtime.tasks.pair_baselines import RULES
 from throughtime.tasks.scores import bleu
@@ -187,17 +186,14 @@ class ModelEntry(Entry):
         assert isinstance(model, EncoderDecoder)
         answers = task.answer(model)
         self.answers = self.answers or answers
-        nats = task.validate(model, "test").nats
         stepper = prepared(model)
         return {
             "answer": time_per_answer(
                 lambda text: [*translate(model, task.vocabulary, [text], beams=1, stepper=stepper)],
-                _sources(task),
+                task.judged("test").sources,
             ),
             "validation": task.validate(model).nats,
-            "nats": nats,
-            **surprise(nats),
-            **task.score(answers),
+            **task.metrics(model, answers=answers),
         }
 
     def curves(self) -> list[Curve]:
@@ -249,7 +245,7 @@ class RuleEntry(Entry):
         assert isinstance(task, Translation)
         started = time.perf_counter()
         rule = RULES[self.name](task.parts.training)
-        seconds, sources = time.perf_counter() - started, _sources(task)
+        seconds, sources = time.perf_counter() - started, task.judged("test").sources
         self.answers = rule.answer(sources)
         self.metrics.append({
             "parameters": 0.0,
@@ -258,11 +254,6 @@ class RuleEntry(Entry):
             **task.score(self.answers),
         })  # fmt: skip
         return None
-
-
-def _sources(task: Translation) -> list[str]:
-    """The different sources of the test part."""
-    return group_pairs(task.parts.test)[0]
 
 
 def kind_of(opened: Opened) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from throughtime.commands.measuring import Entry, ModelEntry
-from throughtime.data.pairs import group_pairs
 from throughtime.decoding import write
 from throughtime.inspect.contents import Column, Example, Fan, Report, Row, Sample, Table
 from throughtime.tasks.forecasting import Backtest, Forecasting
@@ -268,7 +267,7 @@ def examples(task: Translation, table: Table, entries: Sequence[Entry]) -> list[
 
     Failed is told by how far the characters of its answer agree with the nearest target.
     """
-    sources, targets = group_pairs(task.parts.test)
+    sources, targets, _ = task.judged("test")
     column = next(column for column in table.columns if column.key == task.measure)
     models = replace(table, rows=[row for row in table.rows if not row.baseline])
     best = (models.best(column) or models.rows)[0].model

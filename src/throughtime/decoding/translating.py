@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
+from throughtime.data.batches import mask_from_lengths
 from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.decoding.beam import BeamSearch, beam_search
 from throughtime.decoding.compiled import Compiled, refuses
@@ -24,9 +26,8 @@ from throughtime.state import State
 HYPOTHESES = 256
 """Rows of a batch times beams: enough to fill a product, few enough for the cache."""
 
-
-EIGHT = 8
-"""Lengths of sources are rounded up to whole eights where they bound answers."""
+BUCKET = 8
+"""Lengths of sources are rounded up to a multiple of it where they bound answers."""
 
 
 class Answer(NamedTuple):
@@ -110,7 +111,7 @@ def prepared(model: EncoderDecoder) -> Callable[[Autoregressive, State], Stepper
 
 def _limit(room: int, source: np.ndarray) -> int:
     """Tokens of an answer to a source; the same for sources of like length, which go together."""
-    return 2 * EIGHT * -(-len(source) // EIGHT) + room
+    return 2 * BUCKET * -(-len(source) // BUCKET) + room
 
 
 def _in_order(
@@ -192,8 +193,5 @@ def pad_ids(
     rows: Sequence[np.ndarray],
 ) -> tuple[Int[Tensor, "rows longest"], Bool[Tensor, "rows longest"]]:
     """Rows of ids as one tensor, padded at the right with 0, and which are real."""
-    lengths = np.array([len(row) for row in rows])
-    ids = np.zeros((len(rows), int(lengths.max(initial=0))), dtype=np.int64)
-    mask = np.arange(ids.shape[1]) < lengths[:, None]
-    ids[mask] = np.concatenate(rows) if len(rows) else []
-    return torch.from_numpy(ids), torch.from_numpy(mask)
+    ids = pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True)
+    return ids, mask_from_lengths([len(row) for row in rows])

@@ -198,9 +198,8 @@ class ModelConfig:
         """What an encoder-decoder needs, and what is for it alone."""
         self._one_of("attention", ATTENTIONS)
         if not self.source_tokens:
-            usual = ModelConfig
             for name in ("encoder", "encoder_layers", "attention", "shared"):
-                if getattr(self, name) != getattr(usual, name):
+                if getattr(self, name) != getattr(ModelConfig, name):
                     raise InputError(f"{name} is for an encoder-decoder, which has source_tokens")
             return
         kinds = (*CELLS, "transformer")

@@ -1,7 +1,7 @@
 """Translation, and whatever else makes one sequence of another: pronunciation, transliteration."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,20 @@ EVALUATION_TOKENS = 8192
 
 BEAMS = 5
 """Hypotheses when the test part is answered."""
+
+
+class Judged(NamedTuple):
+    """A part that is not learnt from.
+
+    Attributes:
+        sources: the different ones, in order.
+        references: all targets of each; any of them is right.
+        ids: of each pair, of the source and of the target.
+    """
+
+    sources: list[str]
+    references: list[tuple[str, ...]]
+    ids: tuple[list[np.ndarray], list[np.ndarray]]
 
 
 class Translation:
@@ -64,6 +78,7 @@ class Translation:
         self.measure = measure
         self.tokenize = tokenize
         self.device = device
+        self._judged: dict[str, Judged] = {}
         sources, targets = self._ids(parts.training)
         kept, self.dropped = filter_pairs(sources, targets, longest=longest, ratio=ratio)
         if not len(kept):
@@ -97,8 +112,8 @@ class Translation:
 
     def validate(self, model: EncoderDecoder, part: str = "validation") -> Score:
         """How well each token of the targets is foretold, given all before it and the source."""
-        sources, targets = self._ids(self._part(part))
-        batches = self._batches(sources, targets, EVALUATION_TOKENS, 0, shuffle=False).epoch(0)
+        ids = self.judged(part).ids
+        batches = self._batches(*ids, EVALUATION_TOKENS, 0, shuffle=False).epoch(0)
         total = count = 0.0
         with torch.no_grad(), evaluating(model):
             for index in range(len(batches)):
@@ -109,8 +124,7 @@ class Translation:
 
     def answer(self, model: EncoderDecoder, part: str = "test", beams: int = BEAMS) -> list[str]:
         """The best answer to each different source of a part."""
-        sources, _ = group_pairs(self._part(part))
-        found = translate(model, self.vocabulary, sources, beams=beams)
+        found = translate(model, self.vocabulary, self.judged(part).sources, beams=beams)
         return [answers[0].text if answers else "" for answers in found]
 
     def score(self, answers: Sequence[str], part: str = "test") -> dict[str, Any]:
@@ -120,7 +134,7 @@ class Translation:
         errors in their words (phonemes, if these are the words of the target) over the words of
         the nearest target.
         """
-        _, references = group_pairs(self._part(part))
+        references = self.judged(part).references
         rates = error_rates(
             [answer.split() for answer in answers],
             [[reference.split() for reference in each] for each in references],
@@ -135,11 +149,18 @@ class Translation:
         return found
 
     def metrics(
-        self, model: EncoderDecoder, part: str = "test", beams: int = BEAMS
+        self, model: EncoderDecoder, part: str = "test", answers: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """Answers scored, and how well the targets are foretold."""
-        found = surprise(self.validate(model, part).nats)
-        return found | self.score(self.answer(model, part, beams), part)
+        """Answers scored, and how well the targets are foretold.
+
+        Args:
+            model: the model.
+            part: `validation` or `test`.
+            answers: of the model to this part, if they are there; None writes them.
+        """
+        nats = self.validate(model, part).nats
+        answers = self.answer(model, part) if answers is None else answers
+        return {"nats": nats, **surprise(nats), **self.score(answers, part)}
 
     def watch(self, model: EncoderDecoder, measure: str = "loss") -> dict[str, float]:
         """What training is watched by, on the validation part; answers by the likeliest tokens.
@@ -160,10 +181,14 @@ class Translation:
             found |= {name: value for name, value in scored.items() if isinstance(value, float)}
         return found
 
-    def _part(self, part: str) -> PairTexts:
+    def judged(self, part: str) -> Judged:
+        """Validation or test as it is asked for again and again; made once."""
         if part not in ("validation", "test"):
             raise InputError(f"part is {part!r}, expected 'validation' or 'test'")
-        return self.parts.validation if part == "validation" else self.parts.test
+        if part not in self._judged:
+            texts = self.parts.validation if part == "validation" else self.parts.test
+            self._judged[part] = Judged(*group_pairs(texts), self._ids(texts))
+        return self._judged[part]
 
     def _ids(self, texts: PairTexts) -> tuple[list[np.ndarray], list[np.ndarray]]:
         known = self.vocabulary
