@@ -6,6 +6,7 @@ import torch
 from throughtime import kernels, state
 from throughtime.layers import (
     LSTM,
+    BlockState,
     CrossAttention,
     Decoder,
     Position,
@@ -15,6 +16,7 @@ from throughtime.layers import (
     attention,
     scaled_dot_product,
 )
+from throughtime.layers.line import unremembered
 from throughtime.layers.position import POSITIONS, count_steps, rotate, sinusoidal, slopes, turn
 from throughtime.testing import check_layer
 
@@ -291,3 +293,35 @@ def test_recurrence_and_attention_carry_one_state():
     rest, now = stack(x[:, 4:], between)
     torch.testing.assert_close(torch.cat([first, rest], 1), whole, rtol=1e-9, atol=1e-9)
     assert state.structure(now) == state.structure(after)
+
+
+def test_the_state_may_be_left_out():
+    layer = SelfAttention(8, 2, horizon=4)
+    x, mask = torch.randn(2, 7, 8), torch.rand(2, 7) > 0.3
+    expected, before = layer(x, mask=mask)
+    with unremembered():
+        output, nothing = layer(x, mask=mask)
+    assert torch.equal(output, expected)
+    assert nothing == ()
+    again, after = layer(x, mask=mask)
+    assert torch.equal(after.keys, before.keys)
+    assert torch.equal(again, expected)
+
+
+def test_a_memory_without_a_past_is_one_with_an_empty_past():
+    decoder = Decoder(8, 2, 2, horizon=5, memory_size=6, position="rotary")
+    memory, mask = torch.randn(3, 4, 6), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
+    begin = decoder.remember(memory, mask.bool())
+    empty = tuple(
+        BlockState(block.attention.initial_state(3), one.memory)
+        if isinstance(one, BlockState)
+        else one
+        for block, one in zip(decoder.layers, begin, strict=True)
+    )
+    x, real = torch.randn(3, 9, 8), torch.rand(3, 9) > 0.3
+    for marks in (None, real):
+        output, after = decoder(x, begin, marks)
+        expected, rest = decoder(x, empty, marks)
+        assert torch.allclose(output, expected, atol=1e-6)
+        for one, other in zip(state.tensors(after), state.tensors(rest), strict=True):
+            assert torch.allclose(one, other, atol=1e-6)

@@ -13,7 +13,14 @@ from throughtime.kernels.attention.reference import attention as scaled_dot_prod
 from throughtime.kernels.attention.reference import weights as softmax_weights
 from throughtime.kernels.compiled import plain
 from throughtime.layers.base import Layer, check_size, on_real_steps
-from throughtime.layers.line import Line, SelfAttentionState, line_of, pieces, remembered
+from throughtime.layers.line import (
+    Line,
+    SelfAttentionState,
+    line_of,
+    pieces,
+    remembered,
+    wanted,
+)
 from throughtime.layers.position import (
     ABSOLUTE,
     POSITIONS,
@@ -197,7 +204,7 @@ class SelfAttention(Layer):
         else:
             head = self._look(q, line, steps)
         output = on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask)
-        if not self.causal:
+        if not self.causal or (plain() and not wanted.state):
             return output, ()
         dtype = self.weight_input.dtype  # not that of x, which autocast may have narrowed
         return output, remembered(line, steps, mask, reset, self.horizon, dtype)

@@ -1,6 +1,8 @@
 """What causal attention can see: the steps it remembers, and those of the call."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -92,6 +94,28 @@ def pieces(
             ),
             Steps(cut(steps.place, start, stop), cut(steps.segment, start, stop), steps.after),
         )
+
+
+class _Wanted(threading.local):
+    state: bool = True
+
+
+wanted = _Wanted()
+"""Whether the state after a call is asked for, in this thread."""
+
+
+@contextmanager
+def unremembered() -> Iterator[None]:
+    """Inside, causal attention gives `()` for the state after a call.
+
+    For a loss over whole sequences, which never goes on: of a Transformer's step on short ones the
+    state is a twentieth.
+    """
+    before, wanted.state = wanted.state, False
+    try:
+        yield
+    finally:
+        wanted.state = before
 
 
 def remembered(

@@ -21,7 +21,7 @@ class BlockState(NamedTuple):
     """What a block with cross-attention remembers.
 
     Attributes:
-        past: the state of self-attention.
+        past: the state of self-attention; None before the first step.
         memory: the keys and values that cross-attention looks at.
     """
 
@@ -153,8 +153,7 @@ class TransformerBlock(Layer):
             raise InputError(
                 "TransformerBlock: has no cross-attention, for there is no memory_size"
             )
-        past = self.attention.initial_state(memory.shape[0])
-        return BlockState(past, self.cross_attention.remember(memory, mask))
+        return BlockState(None, self.cross_attention.remember(memory, mask))
 
     def check_state(self, state: State, batch_size: int) -> None:
         """Its layers check their parts; here only whether there are two."""

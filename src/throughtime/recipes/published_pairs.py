@@ -83,10 +83,9 @@ def captions(
     if attends:
         model = {"width": 128, "hidden": 256, "layers": 4, "dropout": 0.3}
     settings = {
-        "learning_rate": 5e-3 if attends else 2e-3,
-        "schedule": "inverse_root" if attends else "cosine",
-        "warmup": 2000 if attends else 200,
-        "epochs": 60 if attends else 20,
+        "learning_rate": 4e-3 if attends else 2e-3,
+        "warmup": 800 if attends else 200,
+        "epochs": 30 if attends else 16,
         "batch_size": 4096,
         "average": 5,
         "measure": "bleu",

@@ -11,6 +11,7 @@ from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.data.pairs import PairParts, PairTexts, group_pairs
 from throughtime.decoding.translating import translate
 from throughtime.errors import InputError
+from throughtime.layers.line import unremembered
 from throughtime.models.chain import evaluating
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.shapes import Float, Int, Tensor
@@ -229,7 +230,8 @@ def loss(
     inputs = own_tokens(model, batch, scheduled) if scheduled and model.training else batch.inputs
     mask = None if bool(batch.mask.all()) else batch.mask
     read = None if bool(batch.source_mask.all()) else batch.source_mask
-    hidden, context, _ = model.features(batch.source, inputs, read, mask)
+    with unremembered():
+        hidden, context, _ = model.features(batch.source, inputs, read, mask)
     total = model.head.total_loss(hidden, batch.targets, context, mask)
     return total, model.head.counted(batch.targets).sum(), ()
 
