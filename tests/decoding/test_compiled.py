@@ -15,7 +15,7 @@ from throughtime.decoding.compiled import Compiled, CompiledStepper, refuses
 from throughtime.errors import InputError
 from throughtime.kernels import native
 from throughtime.layers import GRU, Decoder
-from throughtime.layers.transformer import BlockState
+from throughtime.layers.block import BlockState
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.heads import Categorical
 from throughtime.models.inputs import TokenInputs

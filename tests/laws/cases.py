@@ -12,6 +12,7 @@ from throughtime.layers import (
     GRU,
     LSTM,
     RNN,
+    AttentionPooling,
     Bidirectional,
     CrossAttention,
     Decoder,
@@ -21,6 +22,8 @@ from throughtime.layers import (
     FeedForward,
     GlobalAttention,
     Linear,
+    MaxPooling,
+    MeanPooling,
     Norm,
     PatchEmbedding,
     Position,
@@ -33,6 +36,7 @@ from throughtime.layers import (
 )
 from throughtime.layers.memory import MemoryLayer
 from throughtime.layers.position import POSITIONS
+from throughtime.models import Classifier, NumberInputs
 from throughtime.state import map_tensors
 
 
@@ -91,6 +95,19 @@ def recurrent_decoder_with_memory(*sizes, **options):
     return decoder
 
 
+def answering(body, pooling="last"):
+    """A classifier with weights at its end, which start at zero."""
+    model = Classifier(NumberInputs(3), body, 4, pooling=pooling)
+    torch.nn.init.normal_(model.weight, std=0.5)
+    return model
+
+
+def asked(pooling):
+    """With a query: an untrained one weighs all steps alike."""
+    torch.nn.init.normal_(pooling.query)
+    return pooling
+
+
 CASES = [
     Case("window", lambda: Window(3, 2), {"receptive_field": 3, "peer": peers.shifted_window}),
     Case("window-of-one", lambda: Window(1, 2), {"receptive_field": 1, "memory": False}),
@@ -138,6 +155,23 @@ CASES = [
         lambda: Stack(Bidirectional(GRU(3, 2)), Dropout(0.1), LSTM(4, 3)),
     ),
     Case("patches", lambda: PatchEmbedding(3, 2, 4), {"receptive_field": 3}),
+    Case("pooling-mean", lambda: MeanPooling(3)),
+    # Each step is the largest of one of many features: then each is seen to matter.
+    Case("pooling-max", lambda: Stack(Linear(3, 40), MaxPooling(40))),
+    Case("pooling-attention", lambda: asked(AttentionPooling(3, 4))),
+    Case(
+        "block-stochastic-depth",
+        lambda: TransformerBlock(4, 2, horizon=4, stochastic_depth=0.4, norm_first=False),
+        {"receptive_field": 5},
+    ),
+    Case("classifier-lstm", lambda: answering(LSTM(9, 5))),
+    Case("classifier-gru-attention", lambda: answering(GRU(9, 5), "attention")),
+    Case("classifier-bidirectional", lambda: answering(Bidirectional(GRU(9, 5)), "ends")),
+    Case("classifier-tagging", lambda: answering(Bidirectional(GRU(9, 5)), "none")),
+    Case(
+        "classifier-encoder",
+        lambda: answering(Stack(Linear(9, 8), Encoder(8, 2, 1)), "token"),
+    ),
     Case("position-sinusoidal", lambda: Position(4), {"memory": False}),
     Case("position-learned", lambda: Position(3, "learned", length=7), {"memory": False}),
     *(

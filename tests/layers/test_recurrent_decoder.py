@@ -14,7 +14,7 @@ from throughtime.layers import (
     RecurrentDecoder,
     Residual,
 )
-from throughtime.layers.recurrent_decoder import ends, mean
+from throughtime.layers.pooling import ends, mean
 
 MASK = torch.tensor(
     [[True, True, True, False], [False, True, True, False], [False, False, False, False]]

@@ -15,8 +15,8 @@ from throughtime.kernels import decode
 from throughtime.kernels.decode import Matrix
 from throughtime.kernels.decode.program import ids_of
 from throughtime.layers.base import Layer
+from throughtime.layers.block import BlockState, TransformerBlock
 from throughtime.layers.recurrent_decoder import RecurrentDecoder
-from throughtime.layers.transformer import BlockState, TransformerBlock
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.heads.categorical import Categorical
 from throughtime.models.inputs import TokenInputs

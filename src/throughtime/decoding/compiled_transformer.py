@@ -10,12 +10,13 @@ from throughtime.kernels import decode
 from throughtime.kernels.decode import Matrix
 from throughtime.layers.attention import SelfAttention, SelfAttentionState
 from throughtime.layers.base import Layer
+from throughtime.layers.block import BlockState, TransformerBlock
 from throughtime.layers.cross_attention import CrossAttention, MemoryState
 from throughtime.layers.feed_forward import FeedForward
 from throughtime.layers.position import ABSOLUTE, Position, PositionState, frequencies, slopes
 from throughtime.layers.stack import Stack
 from throughtime.layers.stateless import Dropout, Norm
-from throughtime.layers.transformer import BlockState, Decoder, TransformerBlock
+from throughtime.layers.transformer import Decoder
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.inputs import TokenInputs
 from throughtime.state import State, select

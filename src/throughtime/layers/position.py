@@ -84,14 +84,14 @@ def frequencies(size: int, device: torch.device, base: float = 10_000.0) -> Floa
 
 
 def sinusoidal(
-    index: Int[Tensor, "*steps"], size: int, dtype: torch.dtype
+    index: Int[Tensor, "*steps"] | Float[Tensor, "*steps"], size: int, dtype: torch.dtype
 ) -> Float[Tensor, "*steps size"]:
     r"""Positions as points on circles that turn at different speeds.
 
     $$p_{2i} = \sin(t / 10000^{2i/d}), \qquad p_{2i+1} = \cos(t / 10000^{2i/d})$$
 
     Args:
-        index: positions t, in steps.
+        index: positions t, in steps, or between them.
         size: d, features; even.
         dtype: of what comes out.
 

@@ -11,6 +11,7 @@ from throughtime.layers.base import Layer, Recurrent, check_size
 from throughtime.layers.global_attention import SCORES, GlobalAttention
 from throughtime.layers.gru import GRU
 from throughtime.layers.lstm import LSTM
+from throughtime.layers.pooling import ends, mean
 from throughtime.layers.rnn import RNN
 from throughtime.layers.stack import Residual, Stack
 from throughtime.layers.stateless import Dropout
@@ -163,31 +164,3 @@ class RecurrentDecoder(Stack):
             else:
                 states.append(inner.initial_state(memory.shape[0]))  # pyright: ignore
         return tuple(states)
-
-
-def mean(
-    memory: Float[Tensor, "batch steps memory"], mask: Bool[Tensor, "batch steps"] | None = None
-) -> Float[Tensor, "batch memory"]:
-    """The mean of the real steps; zeros where there is none."""
-    if mask is None:
-        mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
-    total = torch.where(mask.unsqueeze(-1), memory, 0).sum(1)
-    return total / mask.sum(1, keepdim=True).clamp(min=1)
-
-
-def ends(
-    memory: Float[Tensor, "batch steps memory"], mask: Bool[Tensor, "batch steps"] | None = None
-) -> Float[Tensor, "batch memory"]:
-    """The first half of the last real step, the second half of the first; zeros without steps."""
-    batch, steps, size = memory.shape
-    if steps == 0:
-        return memory.new_zeros(batch, size)
-    if mask is None:
-        mask = torch.ones(batch, steps, dtype=torch.bool, device=memory.device)
-    places = torch.arange(steps, device=memory.device)
-    last = torch.where(mask, places, 0).amax(1)
-    first = torch.where(mask, places, steps - 1).amin(1)
-    rows = torch.arange(batch, device=memory.device)
-    half = (size + 1) // 2
-    both = torch.cat([memory[rows, last, :half], memory[rows, first, half:]], dim=-1)
-    return torch.where(mask.any(1, keepdim=True), both, 0)

@@ -2,6 +2,7 @@
 
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
 from throughtime.models.building import build, build_encoder_decoder, make
+from throughtime.models.classifier import Classifier, ClassifierState
 from throughtime.models.config import ModelConfig
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.heads import (
@@ -12,16 +13,21 @@ from throughtime.models.heads import (
     Quantiles,
     StudentT,
 )
+from throughtime.models.image_inputs import ImageInputs
 from throughtime.models.inputs import NumberInputs, TokenInputs
 from throughtime.models.scaling import RunningScale, ScaleState, Scaling
 from throughtime.models.sizing import fit_width, parameters
+from throughtime.models.vision_transformer import VisionTransformer
 
 __all__ = [
     "Autoregressive",
     "AutoregressiveState",
     "Categorical",
+    "Classifier",
+    "ClassifierState",
     "EncoderDecoder",
     "Head",
+    "ImageInputs",
     "ModelConfig",
     "NegativeBinomial",
     "Normal",
@@ -32,6 +38,7 @@ __all__ = [
     "Scaling",
     "StudentT",
     "TokenInputs",
+    "VisionTransformer",
     "build",
     "build_encoder_decoder",
     "fit_width",
