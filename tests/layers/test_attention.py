@@ -314,7 +314,7 @@ def test_a_memory_without_a_past_is_one_with_an_empty_past():
     begin = decoder.remember(memory, mask.bool())
     empty = tuple(
         BlockState(block.attention.initial_state(3), one.memory)
-        if isinstance(one, BlockState)
+        if isinstance(block, TransformerBlock) and isinstance(one, BlockState)
         else one
         for block, one in zip(decoder.layers, begin, strict=True)
     )

@@ -20,11 +20,11 @@ class MeanState(NamedTuple):
 
     Attributes:
         total: `[batch, size]`, the sum of the real steps.
-        count: `[batch]`, how many there were.
+        steps: `[batch]`, how many there were.
     """
 
     total: Float[Tensor, "batch size"]
-    count: Float[Tensor, " batch"]
+    steps: Float[Tensor, " batch"]
 
 
 @register
@@ -75,7 +75,7 @@ class Pooling(Layer):
     def __init__(self, size: int) -> None:
         super().__init__()
         check_size(type(self).__name__, "size", size)
-        self.input_size = self.output_size = size
+        self.size = self.input_size = self.output_size = size
         self.register_buffer("anchor", torch.empty(0), persistent=False)
 
     def run(
@@ -121,7 +121,7 @@ class Pooling(Layer):
 
     def extra_repr(self) -> str:
         """Size, for printing."""
-        return f"size={self.input_size}"
+        return f"size={self.size}"
 
 
 class MeanPooling(Pooling):
@@ -148,14 +148,14 @@ class MeanPooling(Pooling):
         """Nothing seen."""
         zeros = self.like().new_zeros
         return MeanState(
-            zeros(batch_size, self.input_size, device=device, dtype=dtype),
+            zeros(batch_size, self.size, device=device, dtype=dtype),
             zeros(batch_size, device=device, dtype=dtype),
         )
 
     def scan(self, x: Tensor, state: Any, mask: Tensor) -> tuple[Tensor, MeanState]:
         """Running sums."""
         totals = torch.cat([state.total.unsqueeze(1), x], 1).cumsum(1)
-        counts = torch.cat([state.count.unsqueeze(1), mask.to(x.dtype)], 1).cumsum(1)
+        counts = torch.cat([state.steps.unsqueeze(1), mask.to(x.dtype)], 1).cumsum(1)
         mean = totals[:, 1:] / counts[:, 1:].clamp(min=1).unsqueeze(-1)
         output = torch.where(mask.unsqueeze(-1), mean, 0)
         return output, MeanState(totals[:, -1], counts[:, -1])
@@ -189,7 +189,7 @@ class MaxPooling(Pooling):
         """Nothing seen."""
         like = self.like()
         return MaxState(
-            like.new_zeros(batch_size, self.input_size, device=device, dtype=dtype),
+            like.new_zeros(batch_size, self.size, device=device, dtype=dtype),
             torch.zeros(batch_size, dtype=torch.bool, device=device or like.device),
         )
 
@@ -263,7 +263,7 @@ class AttentionPooling(Pooling):
         """Nothing seen."""
         like = self.like()
         return WeighedState(
-            like.new_zeros(batch_size, self.input_size, device=device, dtype=dtype),
+            like.new_zeros(batch_size, self.size, device=device, dtype=dtype),
             like.new_zeros(batch_size, device=device, dtype=dtype),
             torch.zeros(batch_size, dtype=torch.bool, device=device or like.device),
         )

@@ -43,7 +43,7 @@ def pronunciation(
     settings = {
         "learning_rate": 1e-3 if attends else 2e-3,
         "warmup": 400 if attends else 200,
-        "epochs": 9,
+        "epochs": 16,
         "measure": "wer",
         "patience": None,
         **(training or {}),
