@@ -134,7 +134,7 @@ def test_maps_of_an_encoder_decoder_hold_all_its_layers():
     for block in (0, 1):
         assert shapes[f"encoder.layers.{block}.attention"] == (3, 2, 6, 6)
         # After the horizon of the state that the decoder began from.
-        assert shapes[f"decoder.body.layers.{block}.attention"] == (3, 2, 5, 20 + 5)
+        assert shapes[f"decoder.body.layers.{block}.attention"] == (3, 2, 5, 5)
         assert shapes[f"decoder.body.layers.{block}.cross_attention"] == (3, 2, 5, 6)
     assert len(shapes) == 6
 
