@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from throughtime.data import builtin
+from throughtime.data.examples import Examples
 from throughtime.data.pairs import PairTexts
 from throughtime.data.series import SeriesTable
 from throughtime.errors import InputError, MissingExtra
@@ -14,13 +15,14 @@ from throughtime.errors import InputError, MissingExtra
 
 def test_every_name_loads_and_says_where_it_comes_from():
     found = builtin.names()
-    assert len(found) == 9
+    assert len(found) == 10
     for name, line in found.items():
-        assert re.search(r"public domain|PSF licence|made by", line)
+        assert re.search(r"public domain|PSF licence|made by|CC BY", line)
         assert "\n" not in line
         data = builtin.load(name)
         assert isinstance(data, str) == line.startswith("text:")
         assert isinstance(data, PairTexts) == line.startswith("pairs:")
+        assert isinstance(data, Examples) == line.startswith("images:")
         if isinstance(data, SeriesTable):
             assert data.source == name
             assert all(np.isfinite(each.covariates).all() for each in data.series)

@@ -5,7 +5,20 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from throughtime.inspect import Column, Curve, Fan, Report, Row, Sample, Table
+from throughtime.inspect import (
+    ClassPart,
+    Column,
+    Confusion,
+    Curve,
+    Early,
+    Fan,
+    Reliability,
+    Report,
+    Row,
+    Sample,
+    Table,
+    Wrong,
+)
 from throughtime.inspect.report import cells, write_report
 
 NASTY = "<script>alert('x')</script> & \"q\""
@@ -188,3 +201,76 @@ def test_figures_whose_names_look_alike_do_not_overwrite_each_other(tmp_path):
     ]
     write_report(tmp_path / "report.html", Report("Alike", curves=curves))
     assert len(list((tmp_path / "figures").iterdir())) == 2 * len(curves)
+
+
+def classified(classes=3, name="gru", wrong=()):
+    part = ClassPart(
+        [Confusion(name, tuple(map(str, range(classes))), np.ones((classes, classes), dtype=int))],
+        [Reliability(name, [0.0, 0.5, 1.0], [0.4, 0.9], [0.5, 0.8], [10, 30], 0.1)],
+        Early({name: {0.5: 50.0, 1.0: 90.0}}),
+        wrong,
+        name,
+    )
+    return Report("Classes", classes=part)
+
+
+class TestClasses:
+    def test_every_part_is_there(self, tmp_path):
+        wrong = [
+            Wrong("row 7", "good", "bad", 0.001, 0.98, text="not bad at all"),
+            Wrong("row 8", "a", "b", 0.2, 0.8, image=np.zeros((1, 8, 8), np.uint8)),
+            Wrong("row 9", "a", "b", 0.2, 0.8, series=np.arange(20.0).reshape(10, 2)),
+        ]
+        page = write_report(tmp_path / "report.html", classified(wrong=wrong)).read_text()
+        reader = Reader(page)
+        assert not reader.open
+        words = " ".join(reader.words)
+        expected = ["Which classes are confused", "Most often: 0 taken for 1 (1 of 3)",
+                    "How far the probabilities can be trusted", "is most wrong",
+                    "How early the answers are right", "10 steps, 2 features"]  # fmt: skip
+        assert [part for part in expected if part not in words] == []
+        assert reader.rows[0] == ["Row", "Given", "Truth", "Answer"]
+        assert reader.rows[1] == ["row 7", "not bad at all", "good0.1 %", "bad98.0 %"]
+        assert reader.tags.count("path") == 2
+        shown = [value for tag, name, value in reader.attributes if (tag, name) == ("img", "class")]
+        assert shown == ["by-day", "by-night"] * 3 + ["small"]
+        sources = [value for _, name, value in reader.attributes if name == "src"]
+        assert all(value.startswith("data:image/") for value in sources)
+        assert len(sources) == 7
+        assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+            f"{name}-{theme}.png"
+            for name in ("accuracy-by-share-seen", "confusion-gru", "reliability-gru")
+            for theme in ("dark", "light")
+        ]
+
+    def test_what_is_empty_is_left_out(self, tmp_path):
+        page = write_report(
+            tmp_path / "report.html", Report("None", classes=ClassPart())
+        ).read_text()
+        assert not {"h2", "table", "img"} & set(Reader(page).tags)
+
+    def test_text_is_text(self, tmp_path):
+        wrong = [Wrong(NASTY, NASTY, NASTY, 0.1, 0.9, text=NASTY, series=np.ones((3, 1)))]
+        nasty = classified(name=NASTY, wrong=wrong)
+        reader = Reader(write_report(tmp_path / "report.html", nasty).read_text())
+        assert "script" not in reader.tags
+        assert sum(words.count(NASTY) for words in reader.words) == 5
+
+    def test_text_that_is_no_unicode_does_not_stop_it(self, tmp_path):
+        wrong = [Wrong("\ud800", "\ud800x", "b\n", 0.1, 0.9, text="a\udfffb")]
+        page = write_report(tmp_path / "report.html", classified(wrong=wrong)).read_text()
+        assert Reader(page).rows[1] == ["(empty)", "a?b", "x10.0 %", "b90.0 %"]
+
+    def test_a_page_with_a_hundred_classes_and_large_images_stays_small(self, tmp_path):
+        rng = np.random.default_rng(0)
+        photos = rng.integers(0, 256, (20, 3, 512, 512)).astype(np.uint8)
+        wrong = [Wrong(str(at), "a", "b", 0.1, 0.9, image=one) for at, one in enumerate(photos)]
+        path = write_report(tmp_path / "report.html", classified(100, wrong=wrong))
+        assert path.stat().st_size < 3_000_000
+        attributes = Reader(path.read_text()).attributes
+        assert ("div", "class", "figures large") in attributes
+        assert ("figure", "tabindex", "0") in attributes
+
+    def test_its_models_have_colours_of_their_own(self):
+        first = Report("Two", [], [Table("t", [], [Row("lstm", {})])], classes=classified().classes)
+        assert first.models() == ["lstm", "gru"]

@@ -63,11 +63,8 @@ class Search:
         options = {"most": "max-length", "rows": "batch"}
         for name, value in least.items():
             given = getattr(self, name)
-            option = options.get(name, name.replace("_", "-"))
-            if given is not None and given < value:
-                raise InputError(f"--{option} is {given}, expected at least {value}")
-            if given is not None and given > MOST.get(name, given):
-                raise InputError(f"--{option} is {given}, expected at most {MOST[name]:,}")
+            if given is not None:
+                check_count(options.get(name, name.replace("_", "-")), given, value, MOST.get(name))
         if self.n_best > self.beams:
             raise InputError(f"--n-best is {self.n_best}, expected at most --beams {self.beams}")
         if self.length_penalty is not None and not abs(self.length_penalty) <= STEEPEST:
@@ -76,6 +73,14 @@ class Search:
             )
         if self.aligned and not self.as_json:
             raise InputError("--alignment is part of JSON, expected --json beside it")
+
+
+def check_count(option: str, given: int, least: int, most: int | None) -> None:
+    """Refuse a number out of its range, by the name of its option."""
+    if given < least:
+        raise InputError(f"--{option} is {given}, expected at least {least}")
+    if most is not None and given > most:
+        raise InputError(f"--{option} is {given}, expected at most {most:,}")
 
 
 def answer_lines(run: Run, source: str | None, search: Search, out: Any) -> None:
@@ -113,7 +118,7 @@ def answer_lines(run: Run, source: str | None, search: Search, out: Any) -> None
         )
     options["stepper"] = prepared(run.model)  # once, and not for each block
     counted = _Counted()
-    for number, texts in _batches(run, source, search.rows):
+    for number, texts in batches(source, run.config.data.encoding, search.rows):
         asked = [text for text in texts if text]  # an empty line has an empty answer
         found = translate(run.model, run.vocabulary, asked, **options)
         for place, text in enumerate(texts):
@@ -239,12 +244,25 @@ def _weights(model: Any, x: list[int], y: list[int]) -> list[list[float]]:
 # -- lines -----------------------------------------------------------------------------------------
 
 
-def _batches(run: Run, source: str | None, most: int) -> Iterator[tuple[int, list[str]]]:
-    """Lines as they come, some at a time, and the number of the first."""
+def batches(
+    source: str | None, encoding: str, most: int, *, unit: str = "source"
+) -> Iterator[tuple[int, list[str]]]:
+    """Lines as they come, some at a time, and the number of the first.
+
+    Args:
+        source: a file; None: standard input.
+        encoding: of a file.
+        most: lines at a time.
+        unit: what a line is.
+
+    Errors:
+        InputError: no such file, damaged packing or lines in another encoding, once the lines
+            before were handed on.
+    """
     if source is None:
-        blocks = _arriving_texts(most)
+        blocks = _arriving_texts(most, unit)
     else:
-        blocks = _in_file(Path(source), run.config.data.encoding, most)
+        blocks = _in_file(Path(source), encoding, most, unit)
     number = 1
     for block in blocks:
         texts: list[str] = []
@@ -260,17 +278,17 @@ def _batches(run: Run, source: str | None, most: int) -> Iterator[tuple[int, lis
         number += len(texts)
 
 
-def _arriving_texts(most: int) -> Iterator[Iterator[str]]:
-    raw, encoding = _standard_input()
+def _arriving_texts(most: int, unit: str) -> Iterator[Iterator[str]]:
+    raw, encoding = _standard_input(unit)
     number = itertools.count(1)
     for block in arriving(raw, most):
         yield (_text(line, next(number), encoding) for line in block)
 
 
-def _standard_input() -> tuple[Iterable[bytes | str], str]:
+def _standard_input(unit: str) -> tuple[Iterable[bytes | str], str]:
     """Its lines as bytes where it is a file or a pipe, and their encoding."""
     if sys.stdin.isatty():
-        notes.print("One source per line; end with Ctrl-D.", style="dim")
+        notes.print(f"One {unit} per line; end with Ctrl-D.", style="dim")
     try:
         # A reader of its own: the thread may still wait for a line when Python ends, and must not
         # hold the lock of sys.stdin then.
@@ -279,11 +297,11 @@ def _standard_input() -> tuple[Iterable[bytes | str], str]:
         return sys.stdin, "utf-8"
 
 
-def _in_file(path: Path, encoding: str, most: int) -> Iterator[Iterator[str]]:
+def _in_file(path: Path, encoding: str, most: int, unit: str) -> Iterator[Iterator[str]]:
     """Blocks of lines, the last of which is empty."""
     if not path.is_file():
         what = "is a folder, expected a text file" if path.is_dir() else "there is no such file"
-        raise InputError(f"predict: {path}: {what} of one source per line")
+        raise InputError(f"predict: {path}: {what} of one {unit} per line")
     lines = stream_lines("predict", path, encoding)
     while True:
         yield itertools.islice(lines, most)

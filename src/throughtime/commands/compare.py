@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from throughtime.commands import options, pair_options
+from throughtime.commands import class_options, options, pair_options
+from throughtime.commands.class_entries import ClassRuleEntry
 from throughtime.commands.console import progress_bar, say, show_table
+from throughtime.commands.entries import Entry
 from throughtime.commands.measuring import (
-    Entry,
     RuleEntry,
     baseline_entries,
     model_entries,
@@ -65,6 +66,13 @@ def compare(
     measure: pair_options.Measure = None,
     tokenize: pair_options.Tokenize = DataConfig.tokenize,
     longest: pair_options.Longest = DataConfig.longest,
+    label: class_options.Label = None,
+    text: class_options.Text = None,
+    features: class_options.Features = "",
+    labels: class_options.LabelKind = None,
+    weighted: class_options.Weighted = False,
+    image_size: class_options.ImageSize = None,
+    augment: class_options.Augmentation = "",
     parameters: options.Parameters = None,
     layers: options.Layers = None,
     dropout: options.Dropout = None,
@@ -78,6 +86,11 @@ def compare(
     encoder: pair_options.Encoder = None,
     encoder_layers: pair_options.EncoderLayers = None,
     attention: pair_options.Attention = None,
+    pooling: class_options.Pooling = None,
+    patch: class_options.Patch = None,
+    causal: class_options.Causal = None,
+    rows: class_options.Rows = None,
+    stochastic_depth: class_options.StochasticDepth = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Seeds per model.", rich_help_panel=options.TRAINING)
     ] = 3,
@@ -117,7 +130,8 @@ def compare(
     """Fit several kinds of model to the same data and compare them with honest baselines.
 
     Every model gets the same number of parameters and several seeds. Series are judged by forecasts
-    from rolling origins, text by how well each token is foretold, pairs by their answers.
+    from rolling origins, text by how well each token is foretold, pairs by their answers, examples
+    by how many classes are told right.
     """
     given: dict[str, Any] = locals()
     started = time.perf_counter()
@@ -195,6 +209,8 @@ def _matched(entries: Sequence[Entry]) -> str:
 
 
 def _baselines(entries: Sequence[Entry]) -> str:
+    if any(isinstance(entry, ClassRuleEntry) for entry in entries):
+        return "Baselines are fitted to the same training part."
     rules = [entry for entry in entries if isinstance(entry, RuleEntry)]
     if rules:
         return "Baselines answer by a rule and foretell no token."

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from throughtime.commands import options, pair_options
+from throughtime.commands import class_options, options, pair_options
 from throughtime.commands.console import show_pairs
 from throughtime.data import builtin
 from throughtime.tasks.data_config import DataConfig
@@ -42,6 +42,13 @@ def data(
     measure: pair_options.Measure = None,
     tokenize: pair_options.Tokenize = DataConfig.tokenize,
     longest: pair_options.Longest = DataConfig.longest,
+    label: class_options.Label = None,
+    text: class_options.Text = None,
+    features: class_options.Features = "",
+    labels: class_options.LabelKind = None,
+    weighted: class_options.Weighted = False,
+    image_size: class_options.ImageSize = None,
+    augment: class_options.Augmentation = "",
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """List the built-in data, or report on what is in a file before anything is trained on it."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from throughtime import recipes
-from throughtime.commands import options, pair_options
+from throughtime.commands import class_options, options, pair_options
 from throughtime.commands.console import progress_bar, say, show_pairs, show_table
 from throughtime.commands.measuring import (
     ModelEntry,
@@ -39,9 +39,10 @@ def fit(
     source: Annotated[
         str | None,
         typer.Argument(metavar="[DATA]", help="A CSV, Parquet, .npy or text file; pairs in a .tsv, "
-                       "a .jsonl or two files: train.de,train.en; a folder of train.txt, valid.txt "
-                       "and test.txt, or of pairs; or the name of built-in data; none with "
-                       "--resume."),
+                       "a .jsonl or two files: train.de,train.en; labelled texts or series in a "
+                       ".ts, .csv, .tsv or .jsonl; images in idx, .npz or a folder per class; a "
+                       "folder with a file for each of train, valid and test; or the name of "
+                       "built-in data; none with --resume."),
     ] = None,
     model: Annotated[
         str | None,
@@ -83,6 +84,13 @@ def fit(
     measure: pair_options.Measure = None,
     tokenize: pair_options.Tokenize = DataConfig.tokenize,
     longest: pair_options.Longest = DataConfig.longest,
+    label: class_options.Label = None,
+    text: class_options.Text = None,
+    features: class_options.Features = "",
+    labels: class_options.LabelKind = None,
+    weighted: class_options.Weighted = False,
+    image_size: class_options.ImageSize = None,
+    augment: class_options.Augmentation = "",
     parameters: options.Parameters = None,
     width: Annotated[
         int | None,
@@ -101,6 +109,11 @@ def fit(
     encoder: pair_options.Encoder = None,
     encoder_layers: pair_options.EncoderLayers = None,
     attention: pair_options.Attention = None,
+    pooling: class_options.Pooling = None,
+    patch: class_options.Patch = None,
+    causal: class_options.Causal = None,
+    rows: class_options.Rows = None,
+    stochastic_depth: class_options.StochasticDepth = None,
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     seconds: options.Seconds = None,
@@ -217,7 +230,8 @@ def _check_kind(given: dict[str, Any]) -> None:
         raise InputError(f"--recipe is {given['recipe']!r}, expected one of {known}")
     said = (
         "model", "parameters", "width", "layers", "dropout", "heads", "reach", "position", "head",
-        "scaling", "tied", "smoothing", "encoder", "encoder_layers", "attention",
+        "scaling", "tied", "smoothing", "encoder", "encoder_layers", "attention", "pooling",
+        "patch", "causal", "rows", "stochastic_depth",
     )  # fmt: skip
     for option in said:
         if given[option] is not None:

@@ -3,7 +3,6 @@
 import math
 import statistics
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +12,15 @@ import numpy as np
 
 from throughtime import recipes
 from throughtime.commands import options
+from throughtime.commands.class_entries import class_measures, class_rules, classified
+from throughtime.commands.entries import Entry
 from throughtime.decoding.translating import prepared, translate
 from throughtime.errors import InputError
-from throughtime.inspect.contents import Curve, Row
+from throughtime.inspect.contents import Curve
 from throughtime.models.config import BASELINES
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.sizing import parameters
+from throughtime.tasks.classification import Classification
 from throughtime.tasks.forecasting import Backtest, Forecasting
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import Opened, Task
@@ -32,76 +34,11 @@ from throughtime.training.run import RunConfig
 
 FORECAST_BASELINES = ("last", "seasonal", "linear")
 
+OF_CLASSES = ("loss", "accuracy", "balanced", "f1")
+"""Measures that training may go by where classes are told."""
+
 OF_ANSWERS = ("bleu", "chrf")
 """Measures that training may go by only where answers are judged by BLEU."""
-
-
-@dataclass
-class Entry(ABC):
-    """One row of a comparison: what was measured of each seed.
-
-    Attributes:
-        name: in every table and figure.
-        metrics: a dictionary for each seed; numbers, and texts that say how they came about.
-        answers: of pairs: to each different source of the test part, by the first seed.
-    """
-
-    name: str
-    metrics: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
-    answers: list[str] = field(default_factory=list, kw_only=True)
-
-    @property
-    def baseline(self) -> bool:
-        """Whether it is there as the mark to beat."""
-        return True
-
-    @property
-    @abstractmethod
-    def note(self) -> str:
-        """A few words on what it is."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What decides it, as plain values."""
-
-    @abstractmethod
-    def run(
-        self,
-        opened: Opened,
-        folder: Path | None = None,
-        *,
-        origins: int,
-        seed: int | None = None,
-        resume: bool = False,
-        progress: Callable[[Moment], None] | None = None,
-    ) -> TrainingResult | None:
-        """Fit it, and measure it on the test part unless it was interrupted.
-
-        Args:
-            opened: the data.
-            folder: of the run; None keeps nothing.
-            origins: of a backtest.
-            seed: another one than configured.
-            resume: go on from the folder's checkpoint.
-            progress: told after each step of training.
-
-        Returns:
-            The course of training; None for what is not trained.
-        """
-
-    def row(self) -> Row:
-        """As a table shows it."""
-        values: dict[str, Any] = {
-            key: [one[key] for one in self.metrics]
-            for key, first in self.metrics[0].items()
-            if isinstance(first, int | float)
-        }
-        values["parameters"] = values["parameters"][0]
-        return Row(self.name, values, baseline=self.baseline, note=self.note)
-
-    def curves(self) -> list[Curve]:
-        """Losses in the course of training."""
-        return []
 
 
 @dataclass
@@ -157,7 +94,10 @@ class ModelEntry(Entry):
             "parameters": float(parameters(fitted.model)),
             "seconds": fitted.seconds,
         }
-        if isinstance(task, Translation):
+        if isinstance(task, Classification):
+            self.told = self.told or classified(fitted.model, task)
+            measured |= class_measures(fitted.model, task)
+        elif isinstance(task, Translation):
             measured |= self._answered(fitted, task)
         else:
             measured |= self._foretold(fitted, task, origins)
@@ -261,6 +201,8 @@ def kind_of(opened: Opened) -> str:
     task = opened.task
     if isinstance(task, Forecasting):
         return "series"
+    if isinstance(task, Classification):
+        return "classes"
     return "pairs" if isinstance(task, Translation) else "text"
 
 
@@ -273,6 +215,12 @@ def check_measures(opened: Opened, stop_on: str | None) -> None:
         MissingExtra: BLEU without sacrebleu.
     """
     task = opened.task
+    if isinstance(task, Classification):
+        if stop_on not in (None, *OF_CLASSES):
+            raise InputError(f"--stop-on is {stop_on}, expected one of {', '.join(OF_CLASSES)}")
+        return
+    if stop_on in OF_CLASSES[1:]:
+        raise InputError(f"--stop-on is {stop_on}, which is for classes")
     if not isinstance(task, Translation):
         return
     if task.measure == "bleu":
@@ -289,6 +237,7 @@ def model_entries(opened: Opened, kinds: Sequence[str], given: dict[str, Any]) -
     size = {} if given["parameters"] is None else {"parameters": given["parameters"]}
     recipe = {
         "series": recipes.forecast, "text": recipes.language, "pairs": recipes.translation,
+        "classes": recipes.classification,
     }[kind_of(opened)]  # fmt: skip
     return [ModelEntry(kind, recipe(opened, kind, model=model, training=training, **size))
             for kind in kinds]  # fmt: skip
@@ -296,6 +245,8 @@ def model_entries(opened: Opened, kinds: Sequence[str], given: dict[str, Any]) -
 
 def baseline_entries(opened: Opened, given: dict[str, Any]) -> list[Entry]:
     """The marks to beat."""
+    if isinstance(opened.task, Classification):
+        return [*class_rules(opened.task)]
     placed = {key: given[key] for key in ("device", "dtype")}
     if isinstance(opened.task, Translation):
         return [RuleEntry(name) for name in RULES]

@@ -12,20 +12,29 @@ from throughtime.errors import InputError
 from throughtime.layers.recurrent_decoder import CELLS
 from throughtime.tasks.data_config import DataConfig
 
-DATA, PAIRS, MODEL, TRAINING, OUTPUT = "Data", "Pairs", "Model", "Training", "Output"
+DATA, PAIRS, CLASSES, MODEL, TRAINING, OUTPUT = (
+    "Data",
+    "Pairs",
+    "Classes",
+    "Model",
+    "Training",
+    "Output",
+)
 
 Source = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
         help="A CSV, Parquet, .npy or text file; pairs in a .tsv, a .jsonl or two files: "
-        "train.de,train.en; a folder of train.txt, valid.txt and test.txt, or of pairs; or the "
-        "name of built-in data (throughtime data lists them).",
+        "train.de,train.en; labelled texts or series in a .ts, .csv, .tsv or .jsonl; images in "
+        "idx, .npz or a folder per class; a folder with a file for each of train, valid and test; "
+        "or the name of built-in data (throughtime data lists them).",
     ),
 ]
 Task = Annotated[
     str | None,
-    typer.Option(help="forecast, language or translate; by default what DATA looks like.",
+    typer.Option(help="forecast, language, translate or classify; by default what DATA looks "
+                 "like.",
                  rich_help_panel=DATA),
 ]  # fmt: skip
 Target = Annotated[
@@ -37,7 +46,10 @@ Target = Annotated[
 ]
 Time = Annotated[str | None, typer.Option("--time", help="Column of dates.", rich_help_panel=DATA)]
 Id = Annotated[
-    str | None, typer.Option(help="Column that tells series apart.", rich_help_panel=DATA)
+    str | None,
+    typer.Option(
+        help="Column that tells series apart, or labelled examples.", rich_help_panel=DATA
+    ),
 ]
 Known = Annotated[str, typer.Option(help="Columns known ahead of time: A,B.", rich_help_panel=DATA)]
 Past = Annotated[
@@ -62,7 +74,7 @@ Split = Annotated[
     str,
     typer.Option(
         help="Training, validation, test in time: shares 0.7,0.1,0.2, rows 8640,2880,2880, "
-        "or two dates; of pairs shares, by chance.",
+        "or two dates; of pairs and examples shares, by chance.",
         rich_help_panel=DATA,
     ),
 ]
@@ -86,7 +98,8 @@ Sort = Annotated[
 Parameters = Annotated[
     int | None,
     typer.Option(min=1, help="Parameters per model; the width is solved for. Default: 20,000 for "
-                 "series, 100,000 for text, 500,000 for pairs.", rich_help_panel=MODEL),
+                 "series, 100,000 for text, 500,000 for pairs, 50,000 for classes.",
+                 rich_help_panel=MODEL),
 ]  # fmt: skip
 Layers = Annotated[
     int | None,
@@ -241,6 +254,13 @@ def data_config(options: dict[str, Any]) -> DataConfig:
         joint=options["joint"],
         form=options["form"],
         measure=options["measure"],
+        label=options["label"],
+        text=options["text"],
+        features=options["features"],
+        labels=options["labels"],
+        weighted=options["weighted"],
+        image_size=options["image_size"],
+        augment=options["augment"],
         tokenize=options["tokenize"],
         longest=options["longest"],
         encoding=options["encoding"],
@@ -264,6 +284,15 @@ def model_fields(options: dict[str, Any]) -> dict[str, Any]:
         "encoder": "encoder",
         "encoder_layers": "encoder_layers",
         "attention": "attention",
+        "pooling": "pooling",
+        "patch": "patch",
+        "causal": "around",
+        "rows": "rows",
+        "stochastic_depth": "stochastic_depth",
+    }
+    options = {
+        **options,
+        "causal": None if options.get("causal") is None else not options["causal"],
     }
     return {name: options[key] for key, name in fields.items() if options.get(key) is not None}
 
@@ -297,10 +326,14 @@ def check_pairs(option: str, kinds: Collection[str]) -> tuple[str, ...]:
 
 
 ONLY_FOR = {
-    "pairs": ("encoder", "encoder_layers", "attention", "scheduled", "stop_on"),
+    "pairs": ("encoder", "encoder_layers", "attention", "scheduled"),
+    "pairs and classes": ("stop_on",),
     "series and text": ("window", "depth", "truncation"),
-    "series": ("head", "scaling"),
-    "text and pairs": ("tied", "smoothing"),
+    "series": ("head",),
+    "series and classes": ("scaling",),
+    "text and pairs": ("tied",),
+    "text, pairs and classes": ("smoothing",),
+    "classes": ("pooling", "patch", "causal", "rows", "stochastic_depth"),
 }
 """Options of models and training by what they are for; those of data are known by `DataConfig`."""
 
@@ -310,7 +343,7 @@ def check_task(options: dict[str, Any], what: str) -> None:
 
     Args:
         options: those of a command, by the names of its parameters.
-        what: the data: `series`, `text` or `pairs`.
+        what: the data: `series`, `text`, `pairs` or `classes`.
 
     Errors:
         InputError: one line that names the option.
@@ -318,10 +351,12 @@ def check_task(options: dict[str, Any], what: str) -> None:
     for meant, listed in ONLY_FOR.items():
         for name in listed:
             usual = (None, "loss") if name == "stop_on" else (None,)
-            lenient = what == "text" and meant == "series"  # the model's configuration answers
+            # Of these the model's configuration says what is wrong.
+            lenient = what == "text" and meant in ("series", "series and classes")
             if options[name] not in usual and what not in meant and not lenient:
                 option = name.replace("_", "-")
-                raise InputError(f"--{option} is for {meant}, and {options['source']} is {what}")
+                said = "labelled examples" if what == "classes" else what
+                raise InputError(f"--{option} is for {meant}, and {options['source']} is {said}")
 
 
 def training_fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from throughtime.commands.measuring import Entry, ModelEntry
+from throughtime.commands.class_pages import class_columns, class_part, class_sentences
+from throughtime.commands.entries import Entry
+from throughtime.commands.measuring import ModelEntry
 from throughtime.decoding import write
 from throughtime.inspect.contents import Column, Example, Fan, Report, Row, Sample, Table
+from throughtime.tasks.classification import Classification
 from throughtime.tasks.forecasting import Backtest, Forecasting
 from throughtime.tasks.language import LanguageModelling
 from throughtime.tasks.opening import Opened, Task
@@ -110,8 +113,14 @@ def pair_columns(task: Translation) -> list[Column]:
     ]  # fmt: skip
 
 
+CLASS_MEASURE = {"one": "accuracy", "steps": "accuracy", "several": "f1"}
+CLASS_NAMES = {"accuracy": "accuracy", "f1": "F1"}
+
+
 def main_measure(task: Task) -> str:
     """The key of the column that summaries go by."""
+    if isinstance(task, Classification):
+        return CLASS_MEASURE[task.labels.kind]
     if isinstance(task, Translation):
         return task.measure
     return "mase" if isinstance(task, Forecasting) else "bits"
@@ -120,6 +129,8 @@ def main_measure(task: Task) -> str:
 def told(task: Task, measured: dict[str, Any]) -> str:
     """A fit's main measure in words."""
     value = measured[main_measure(task)]
+    if isinstance(task, Classification):
+        return f"{CLASS_NAMES[main_measure(task)]} {value:.1f} %"
     if isinstance(task, Translation):
         return f"{task.measure.upper()} {value:.1f}"
     return f"MASE {value:.3f}" if isinstance(task, Forecasting) else f"{value:.3f} bits"
@@ -132,6 +143,9 @@ def result_table(opened: Opened, entries: Sequence[Entry], note: str = "") -> Ta
     if isinstance(task, Forecasting):
         ahead = f"{task.horizon} step{'s' if task.horizon > 1 else ''} ahead"
         return Table(f"{name}, {ahead}", forecast_columns(task), rows, note)
+    if isinstance(task, Classification):
+        title = f"{name}, {len(task.labels)} classes"
+        return Table(title, class_columns(task), rows, note)
     if isinstance(task, Translation):
         known = task.vocabulary
         title = f"{name}, {known.source.unit}s to {known.target.unit}s"
@@ -169,6 +183,14 @@ def comparison_page(
         "command": shlex.join(["throughtime", *sys.argv[1:]]),
     }
     fitted = [entry for entry in entries if isinstance(entry, ModelEntry)]
+    if isinstance(task, Classification):
+        measure = main_measure(task)
+        return Report(
+            **shared,
+            summary=[*summary(table, measure, CLASS_NAMES[measure]), *class_sentences(entries)],
+            loss_unit="nats",
+            classes=class_part(task, table, entries),
+        )
     if isinstance(task, Translation):
         return Report(
             **shared,

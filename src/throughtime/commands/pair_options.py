@@ -8,12 +8,12 @@ from throughtime.commands.options import PAIRS
 
 Validation = Annotated[
     str | None,
-    typer.Option(help="Pairs that training is watched on, named like DATA. Default: a part of "
-                 "DATA.", rich_help_panel=PAIRS),
+    typer.Option(help="Pairs or examples that training is watched on, named like DATA. Default: a "
+                 "part of DATA.", rich_help_panel=PAIRS),
 ]  # fmt: skip
 Test = Annotated[
     str | None,
-    typer.Option(help="Pairs that are judged on; given beside --validation.",
+    typer.Option(help="Pairs or examples that are judged on; of pairs beside --validation.",
                  rich_help_panel=PAIRS),
 ]  # fmt: skip
 Direction = Annotated[
@@ -42,7 +42,8 @@ Tokenize = Annotated[
 ]  # fmt: skip
 Longest = Annotated[
     int,
-    typer.Option(help="Tokens of a side in training; longer pairs are left out.",
+    typer.Option(help="Tokens of a side in training; longer pairs are left out. Labelled texts are "
+                 "cut after so many.",
                  rich_help_panel=PAIRS),
 ]  # fmt: skip
 Encoder = Annotated[
@@ -67,6 +68,7 @@ Scheduled = Annotated[
 ]  # fmt: skip
 StopOn = Annotated[
     str | None,
-    typer.Option(help="What decides over the best weights and when to stop: loss (default), or of "
-                 "answers bleu, chrf, wer or per.", rich_help_panel=PAIRS),
+    typer.Option(help="What decides over the best weights and when to stop: loss (default), of "
+                 "answers bleu, chrf, wer or per, of classes accuracy, balanced or f1.",
+                 rich_help_panel=PAIRS),
 ]  # fmt: skip

@@ -11,6 +11,7 @@
 | `reversal` | pairs: letters, and the same backwards | chance, see `generate_reversals` |
 | `copy` | pairs: letters, and the same again | chance, see `generate_copies` |
 | `numerals` | pairs: numbers in digits and in words | a grammar, see `generate_numerals` |
+| `digits` | images: 1,797 handwritten digits | package scikit-learn, BSD-3; UCI, CC BY 4.0 |
 """
 
 import importlib.util
@@ -25,7 +26,9 @@ from numpy.typing import NDArray
 
 from throughtime.data.calendar import cycles, feature_names, features
 from throughtime.data.columns import Columns
+from throughtime.data.examples import Examples
 from throughtime.data.frames import Frame, polars
+from throughtime.data.images import load_digits
 from throughtime.data.pairs import PairTexts
 from throughtime.data.series import from_frame
 from throughtime.data.table import Series, SeriesTable
@@ -50,6 +53,8 @@ _DESCRIPTIONS = {
     "copy": "pairs: 6,900 random words of 3 to 12 letters, and each again (made by chance)",
     "numerals": "pairs: 6,900 numbers below 100,000 in digits, and in English words (made by a "
     "small grammar)",
+    "digits": "images: 1,797 handwritten digits of 8 x 8 pixels (package scikit-learn, BSD-3; UCI "
+    "machine learning repository, CC BY 4.0)",
 }
 
 
@@ -62,8 +67,8 @@ def names() -> dict[str, str]:
     return dict(_DESCRIPTIONS)
 
 
-def load(name: str, **changes: Any) -> SeriesTable | str | PairTexts:
-    """A built-in table of series, a built-in text, or built-in pairs.
+def load(name: str, **changes: Any) -> SeriesTable | str | PairTexts | Examples:
+    """A built-in table of series, a built-in text, built-in pairs, or built-in images.
 
     Args:
         name: one of `names()`.
@@ -85,6 +90,8 @@ def load(name: str, **changes: Any) -> SeriesTable | str | PairTexts:
         return from_frame(make(), replace(usual, **changes), source=name)
     if changes:
         raise InputError(f"data: {name} has no columns to choose, got {', '.join(changes)}")
+    if name == "digits":
+        return load_digits()
     if name == "seasons":
         return generate_seasons()[0]
     if name in _PAIRS:

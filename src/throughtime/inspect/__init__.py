@@ -6,6 +6,7 @@ Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figur
 """
 
 from throughtime.inspect.alignments import alignment, draw_alignment
+from throughtime.inspect.class_contents import ClassPart, Confusion, Early, Reliability, Wrong
 from throughtime.inspect.contents import Column, Curve, Example, Fan, Report, Row, Sample, Table
 from throughtime.inspect.order import OrderSeen, order_seen
 from throughtime.inspect.theme import DARK, LIGHT, Theme
@@ -13,16 +14,21 @@ from throughtime.inspect.theme import DARK, LIGHT, Theme
 __all__ = [
     "DARK",
     "LIGHT",
+    "ClassPart",
     "Column",
+    "Confusion",
     "Curve",
+    "Early",
     "Example",
     "Fan",
     "OrderSeen",
+    "Reliability",
     "Report",
     "Row",
     "Sample",
     "Table",
     "Theme",
+    "Wrong",
     "alignment",
     "draw_alignment",
     "order_seen",

@@ -13,6 +13,7 @@ from typing import Any, Literal, SupportsFloat
 import numpy as np
 
 from throughtime.errors import InputError
+from throughtime.inspect.class_contents import ClassPart
 
 Numbers = Sequence[SupportsFloat] | np.ndarray
 """A list of numbers, or an array of one axis."""
@@ -271,6 +272,7 @@ class Report:
         warnings: what is suspicious about it, in sentences.
         run: what was run: name and value (versions, threads, seeds, duration).
         command: the command line that makes this report again.
+        classes: what classifiers confuse, how sure they are, and where they are most wrong.
     """
 
     title: str
@@ -288,12 +290,14 @@ class Report:
     warnings: Sequence[str] = ()
     run: Sequence[tuple[str, str]] = ()
     command: str = ""
+    classes: ClassPart | None = None
 
     def models(self) -> list[str]:
         """Every model in it, each once, in order of appearance."""
         named = [row.model for table in self.tables for row in table.rows]
         named += [one.model for part in (self.curves, self.fans, self.samples) for one in part]
         named += [model for example in self.examples for model in example.answers]
+        named += self.classes.models() if self.classes else []
         return list(dict.fromkeys([*named, *self.lead_errors]))
 
     def baselines(self) -> set[str]:

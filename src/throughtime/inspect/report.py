@@ -17,6 +17,7 @@ import numpy as np
 
 from throughtime.errors import MissingExtra
 from throughtime.inspect import drawing, figures
+from throughtime.inspect.class_sections import class_sections, wrong_rows
 from throughtime.inspect.contents import (
     Better,
     Column,
@@ -29,6 +30,7 @@ from throughtime.inspect.contents import (
     Table,
     number,
 )
+from throughtime.inspect.pictures import Picture, Section
 from throughtime.inspect.theme import DARK, LIGHT, THEMES, Theme, colours
 from throughtime.state import write_atomically
 
@@ -43,24 +45,6 @@ LARGEST_DRAWING = 80_000
 """Bytes up to which a figure is kept as a drawing; one with more lines is kept as pixels."""
 
 Draw = Callable[[drawing.Axes, Theme, Mapping[str, str]], object]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure for both surroundings, as data the page holds itself, and what it shows in words."""
-
-    light: str
-    dark: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and figures."""
-
-    title: str
-    text: str
-    figures: list[Picture]
 
 
 @dataclass(frozen=True)
@@ -119,6 +103,7 @@ class _Page:
             undefined=jinja2.StrictUndefined,
         )
         places = {model: f"c{number}" for number, model in enumerate(self.models)}
+        classes = class_sections(self.report.classes, self.picture, self.baselines)
         return environment.get_template("report.html.j2").render(
             report=self.report,
             light=_variables(LIGHT),
@@ -130,23 +115,34 @@ class _Page:
             key=places,
             cells=lambda part, row: cells(part["table"], row),
             tables=[self.table(table) for table in self.report.tables],
-            sections=[part for part in (self.leads(), self.fans(), self.training()) if part],
+            sections=[
+                part for part in (self.leads(), self.fans(), *classes, self.training()) if part
+            ],
+            wrong=wrong_rows(self.report.classes),
             worst=next((one.worst for one in self.report.examples if one.worst), ""),
             prefixed=any(sample.prefix for sample in self.report.samples),
         )
 
-    def picture(self, name: str, words: str, draw: Draw, height: float = 2.9) -> Picture:
+    def picture(
+        self,
+        name: str,
+        words: str,
+        draw: Draw,
+        height: float = 2.9,
+        width: float = 4.2,
+        caption: str = "",
+    ) -> Picture:
         """Draw for both surroundings, keep PNGs, and give back what the page holds."""
         drawn, name = {}, self.unused(name)
         for theme in THEMES:
-            figure, ax = drawing.new(theme, height=height)
+            figure, ax = drawing.new(theme, width, height)
             draw(ax, theme, self.palettes[theme.name])
             saved = drawing.save(figure, self.folder / f"{name}-{theme.name}.png")
             kind, data = "svg+xml", drawing.to_svg(figure).encode()
             if len(data) > LARGEST_DRAWING:
                 kind, data = "png", saved.read_bytes()
             drawn[theme.name] = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-        return Picture(drawn["light"], drawn["dark"], words)
+        return Picture(drawn["light"], drawn["dark"], words, caption)
 
     def unused(self, words: str) -> str:
         """A file name out of any words, and another one for every figure."""

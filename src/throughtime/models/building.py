@@ -1,26 +1,18 @@
 """From a configuration to the model."""
 
-from typing import Any
-
-from torch import nn
-
 from throughtime.errors import InputError
 from throughtime.layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Bidirectional,
     Decoder,
     Dropout,
-    Encoder,
     Layer,
-    Linear,
     PatchEmbedding,
     RecurrentDecoder,
     Stack,
     Window,
 )
 from throughtime.models.autoregressive import Autoregressive
+from throughtime.models.building_classifier import build_classifier
+from throughtime.models.classifier import Classifier
 from throughtime.models.config import BASELINES, ModelConfig
 from throughtime.models.encoder_decoder import EncoderDecoder
 from throughtime.models.heads import (
@@ -32,13 +24,16 @@ from throughtime.models.heads import (
     StudentT,
 )
 from throughtime.models.inputs import Inputs, NumberInputs, TokenInputs
+from throughtime.models.parts import block_options, draw_evenly, encoder_of, single_layer
 
-Model = Autoregressive | EncoderDecoder
+Model = Autoregressive | EncoderDecoder | Classifier
 """What a configuration may describe."""
 
 
 def make(config: ModelConfig) -> Model:
     """The model of any configuration; weights are drawn from torch's generator."""
+    if config.classes:
+        return build_classifier(config, _body)
     return build_encoder_decoder(config) if config.source_tokens else build(config)
 
 
@@ -46,15 +41,17 @@ def build(config: ModelConfig) -> Autoregressive:
     """An autoregressive model; weights are drawn from torch's generator.
 
     Errors:
-        InputError: a configuration with a source, see `build_encoder_decoder`.
+        InputError: a configuration with a source or with classes, see `make`.
     """
+    if config.classes:
+        raise InputError("build: the configuration has classes, expected make")
     if config.source_tokens:
         raise InputError("build: the configuration has a source, expected build_encoder_decoder")
     if config.kind in BASELINES:
         return _baseline(config)
     inputs = _inputs(config)
     model = Autoregressive(inputs, _body(config, inputs.output_size), _head(config))
-    _draw_evenly(model, config.uniform)
+    draw_evenly(model, config.uniform)
     return model
 
 
@@ -69,24 +66,12 @@ def build_encoder_decoder(config: ModelConfig) -> EncoderDecoder:
     target = TokenInputs(config.tokens, config.width, tied=config.tied, scaled=config.tied)
     source = target if config.shared else TokenInputs(config.source_tokens, config.width)
     kind = config.encoder or config.kind
-    encoder = _encoder(config, kind, config.encoder_layers or config.layers)
+    encoder = encoder_of(config, config.width, kind, config.encoder_layers or config.layers)
     assert encoder.output_size is not None
     body = _looking(config, encoder.output_size, "mean" if kind == "transformer" else "ends")
     model = EncoderDecoder(source, encoder, Autoregressive(target, body, _head(config)))
-    _draw_evenly(model, config.uniform)
+    draw_evenly(model, config.uniform)
     return model
-
-
-def _encoder(config: ModelConfig, kind: str, layers: int) -> Layer:
-    """Layers that see the whole source."""
-    if kind == "transformer":
-        return Encoder(config.width, config.heads, layers, **_blocks(config))
-    dropped = [Dropout(config.dropout)] if config.dropout else []
-    parts, features = [*dropped], config.width
-    for _ in range(layers):
-        parts += [Bidirectional(_layer(config, features, kind)), *dropped]
-        features = 2 * config.width
-    return Stack(*parts)
 
 
 def _looking(config: ModelConfig, memory_size: int, bridge: str) -> Layer:
@@ -105,13 +90,6 @@ def _looking(config: ModelConfig, memory_size: int, bridge: str) -> Layer:
         activation=config.activation,
         reset_after=config.reset_after,
     )
-
-
-def _draw_evenly(model: nn.Module, most: float) -> None:
-    """Every first weight between minus and plus this; 0 leaves them."""
-    if most:
-        for weight in model.parameters():
-            nn.init.uniform_(weight, -most, most)
 
 
 def _inputs(config: ModelConfig) -> Inputs:
@@ -138,7 +116,7 @@ def _body(config: ModelConfig, features: int) -> Layer:
         layers.append(Window(config.window, features))
         features *= config.window
     for _ in range(config.layers + (config.kind == "window")):
-        layers.append(_layer(config, features, config.kind))
+        layers.append(single_layer(config, features, config.kind))
         features = config.width
         if config.dropout:
             layers.append(Dropout(config.dropout))
@@ -160,38 +138,8 @@ def _decoder(config: ModelConfig, memory_size: int | None = None) -> Decoder:
         config.layers,
         horizon=config.horizon,
         memory_size=memory_size,
-        **_blocks(config),
+        **block_options(config),
     )
-
-
-def _blocks(config: ModelConfig) -> dict[str, Any]:
-    """What the blocks of encoders and decoders have alike."""
-    return {
-        "position": config.position,
-        "kv_heads": config.kv_heads or None,
-        "norm": config.norm,
-        "norm_first": config.norm_first,
-        "hidden_size": config.hidden or None,
-        "activation": config.feed_forward,
-        "dropout": config.dropout,
-    }
-
-
-def _layer(config: ModelConfig, features: int, kind: str) -> Layer:
-    learn = config.learn_initial_state
-    match kind:
-        case "window":
-            return Linear(features, config.width, activation="relu")
-        case "rnn":
-            return RNN(
-                features, config.width, activation=config.activation, learn_initial_state=learn
-            )
-        case "lstm":
-            return LSTM(features, config.width, learn_initial_state=learn)
-        case _:
-            return GRU(
-                features, config.width, reset_after=config.reset_after, learn_initial_state=learn
-            )
 
 
 def _head(config: ModelConfig) -> Head:

@@ -9,10 +9,11 @@ from throughtime.errors import InputError
 from throughtime.layers.feed_forward import FEED_FORWARDS
 from throughtime.layers.position import POSITIONS
 from throughtime.layers.recurrent_decoder import ATTENTIONS, CELLS
+from throughtime.models.classifier import POOLINGS
 from throughtime.models.heads import LEVELS
 from throughtime.models.scaling import KINDS as SCALINGS
 
-FORMAT = 3
+FORMAT = 4
 """The version of the written form; it grows when an older throughtime could not read it."""
 
 NEURAL = ("window", "rnn", "lstm", "gru", "transformer")
@@ -91,7 +92,8 @@ class ModelConfig:
     for swiglu."""
 
     patch: int = 1
-    """Of the transformer, for numbers: steps that are read as one vector."""
+    """Of the transformer, for numbers: steps that are read as one vector. Of images: the side of
+    the squares that are steps, in pixels."""
 
     source_tokens: int = 0
     """Size of the vocabulary of the source, for an encoder-decoder; 0: there is no source."""
@@ -110,7 +112,28 @@ class ModelConfig:
     """Of an encoder-decoder: one set of vectors for source and target, whose vocabulary is one."""
 
     smoothing: float = 0.0
-    """Of tokens: the share of label smoothing in training, in [0, 1)."""
+    """Of tokens and classes: the share of label smoothing in training, in [0, 1)."""
+
+    classes: int = 0
+    """Of a classifier: how many classes; 0: it is none."""
+
+    pooling: str = ""
+    """Of a classifier: last, ends, mean, max, attention or token; none: each step has a class.
+    Empty: mean."""
+
+    around: bool = False
+    """Of a classifier: see the whole input, recurrent layers in both directions and a transformer
+    as an encoder; else only the past, and there is an answer after every step."""
+
+    image: tuple[int, ...] = ()
+    """Of a classifier of images: channels, height and width; else empty."""
+
+    rows: bool = False
+    """Of images: each row of pixels is a step, instead of each patch."""
+
+    stochastic_depth: float = 0.0
+    """Of a transformer that sees all: the share of rows that leave out the last block in training,
+    less for those below it, in [0, 1)."""
 
     window: int = 24
     """Steps that the window model sees."""
@@ -151,6 +174,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
+        object.__setattr__(self, "image", tuple(self.image))
         if not self.head:
             object.__setattr__(self, "head", "categorical" if self.tokens else "student")
         if not self.scaling:
@@ -169,14 +193,16 @@ class ModelConfig:
         for name in ("tokens", "covariates", "kv_heads", "hidden", "source_tokens"):
             self._at_least(name, 0)
         self._at_least("encoder_layers", 0)
+        self._at_least("classes", 0)
         self._check_source()
+        self._check_classes()
         if "transformer" in (self.kind, self.encoder) and self.width % (2 * self.heads):
             raise InputError(
                 f"width is {self.width}, expected a multiple of {2 * self.heads}, twice the heads"
             )
         if self.kv_heads and self.heads % self.kv_heads:
             raise InputError(f"kv_heads is {self.kv_heads}, expected a divisor of {self.heads}")
-        for name in ("dropout", "smoothing"):
+        for name in ("dropout", "smoothing", "stochastic_depth"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise InputError(f"{name} is {value}, expected a probability in [0, 1)")
@@ -213,6 +239,40 @@ class ModelConfig:
                 f"shared: source_tokens is {self.source_tokens} and tokens {self.tokens}, "
                 "expected the same: one vocabulary for both"
             )
+
+    def _check_classes(self) -> None:
+        """What a classifier needs, and what is for it alone."""
+        if not self.classes:
+            for name in ("pooling", "around", "image", "rows", "stochastic_depth"):
+                if getattr(self, name) != getattr(ModelConfig, name):
+                    raise InputError(f"{name} is for a classifier, which has classes")
+            return
+        if self.source_tokens:
+            raise InputError("classes: a classifier has no source_tokens, expected one of both")
+        self._one_of("kind", NEURAL)
+        if not self.pooling:
+            object.__setattr__(self, "pooling", "mean")
+        self._one_of("pooling", POOLINGS)
+        if self.kind == "window" and self.around:
+            raise InputError("around: the window model sees the past only")
+        if self.stochastic_depth and not (self.kind == "transformer" and self.around):
+            raise InputError("stochastic_depth is for a transformer that sees all (around)")
+        if self.rows and not self.image:
+            raise InputError("rows is for images")
+        if self.image:
+            self._check_image()
+
+    def _check_image(self) -> None:
+        if len(self.image) != 3 or any(
+            isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in self.image
+        ):
+            raise InputError(
+                f"image is {list(self.image)}, expected channels, height and width of at least 1"
+            )
+        if self.tokens:
+            raise InputError("image: a model of images has no tokens, expected one of both")
+        if self.kind == "transformer":
+            self._one_of("position", ("learned", "sinusoidal", "none"))
 
     def _one_of(self, name: str, known: tuple[str, ...]) -> None:
         if getattr(self, name) not in known:
@@ -256,6 +316,6 @@ class ModelConfig:
                 raise InputError(
                     f"model config: {name} is {value!r}, expected a {kinds[name].__name__}"
                 )
-        if "levels" in fields:
-            fields["levels"] = tuple(fields["levels"])
+        for name in {"levels", "image"} & set(fields):
+            fields[name] = tuple(fields[name])
         return cls(**fields)

@@ -1,5 +1,6 @@
 """Recipes: functions that each return one complete, frozen configuration of one run."""
 
+from throughtime.recipes.classification import classification
 from throughtime.recipes.forecast import forecast
 from throughtime.recipes.language import language
 from throughtime.recipes.published import ptb_small_lstm, shakespeare_transformer
@@ -9,6 +10,7 @@ from throughtime.recipes.translation import translation
 __all__ = [
     "PUBLISHED",
     "captions",
+    "classification",
     "forecast",
     "language",
     "pronunciation",

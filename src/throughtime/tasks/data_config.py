@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from throughtime.data.columns import Columns
+from throughtime.data.labels import KINDS as LABELLINGS
 from throughtime.data.text import KINDS
 from throughtime.errors import InputError
 
-TASKS = ("forecast", "language", "translate")
+TASKS = ("forecast", "language", "translate", "classify")
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,14 @@ class DataConfig:
 
     source: str
     """A file, the name of built-in data, or a folder of files for training, validation and test:
-    texts (see [`read_parts`][throughtime.data.corpus.read_parts]) or pairs (see
-    [`read_pair_parts`][throughtime.data.pairs.read_pair_parts]). Two text files of pairs are named
-    with a comma between them, the source first."""
+    texts (see [`read_parts`][throughtime.data.corpus.read_parts]), pairs (see
+    [`read_pair_parts`][throughtime.data.pairs.read_pair_parts]), labelled texts or series (see
+    [`read_labelled`][throughtime.data.labelled.read_labelled]) or images (see
+    [`read_images`][throughtime.data.images.read_images]). Two text files of pairs are named with a
+    comma between them, the source first."""
 
     task: str | None = None
-    """`forecast`, `language` or `translate`; None follows from the source."""
+    """`forecast`, `language`, `translate` or `classify`; None follows from the source."""
 
     columns: Columns = field(default_factory=Columns)
     """Forecasting: what the columns of the table mean; what is not told is guessed."""
@@ -36,17 +39,19 @@ class DataConfig:
 
     tokens: str | None = None
     """Texts: `characters`, `bytes`, `words` or `bpe` (pieces of words); of pairs one for both
-    sides, or two such as `characters,words`. None: characters, and bpe for pairs."""
+    sides, or two such as `characters,words`. None: characters, and bpe for pairs and labelled
+    texts."""
 
     vocabulary: int | None = None
     """Texts: words at most, the others are read as `<unk>`; or tokens of bpe, 2,000 if None; of
     pairs for each side."""
 
     validation: str | None = None
-    """Pairs: what training is watched on, named like `source`; None: a part of `source`."""
+    """Pairs and examples: what training is watched on, named like `source`; None: a part of
+    `source`."""
 
     test: str | None = None
-    """Pairs: what is judged on; both or neither are named."""
+    """Pairs and examples: what is judged on; of pairs both or neither are named."""
 
     direction: str | None = None
     """Pairs: names of source and target, such as `de-en`, where a file or folder has several."""
@@ -66,7 +71,29 @@ class DataConfig:
     """Pairs: how BLEU cuts texts into words; `none` for texts that are cut already."""
 
     longest: int = 256
-    """Pairs: tokens of either side in training; longer pairs are left out."""
+    """Pairs: tokens of either side in training; longer pairs are left out. Labelled texts: tokens
+    of a text, which is cut after them."""
+
+    label: str | None = None
+    """Classes: the column or field they stand in; None is guessed."""
+
+    text: str | None = None
+    """Classes: the column or field of texts; None is guessed."""
+
+    features: str = ""
+    """Classes: columns of numbers, `A,B`; empty: all but id, time and label."""
+
+    labels: str | None = None
+    """Classes: `one` for each example, `several`, or one for each of its `steps`."""
+
+    weighted: bool = False
+    """Classes: rare ones count as much as frequent ones."""
+
+    image_size: str | None = None
+    """Images: pixels they are brought to, such as `32` or `32x48` (height, width)."""
+
+    augment: str = ""
+    """Images: how they are altered in training, such as `shift=2,flip,cutout=8,mixup=0.2`."""
 
     encoding: str = "utf-8"
     """Of text files and CSV."""
@@ -77,10 +104,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.task not in (None, *TASKS):
             raise InputError(f"task is {self.task!r}, expected one of {', '.join(TASKS)}")
-        for name in ("source", "split", "encoding", "tokenize", "form"):
+        for name in ("source", "split", "encoding", "tokenize", "form", "features", "augment"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected text")
-        for name in ("tokens", "validation", "test", "direction", "measure"):
+        optional = ("tokens", "validation", "test", "direction", "measure", "label", "text")
+        for name in (*optional, "labels", "image_size"):
             if not isinstance(getattr(self, name), str | None):
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected text or none")
         kinds = [] if self.tokens is None else self.tokens.split(",")
@@ -89,7 +117,9 @@ class DataConfig:
                 f"tokens is {self.tokens!r}, expected one of {', '.join(KINDS)}; "
                 "or two of pairs, such as characters,words"
             )
-        if (self.validation is None) != (self.test is None):
+        if self.labels not in (None, *LABELLINGS):
+            raise InputError(f"labels is {self.labels!r}, expected one of {', '.join(LABELLINGS)}")
+        if self.task != "classify" and (self.validation is None) != (self.test is None):
             missing, there = ("validation", "test") if self.test else ("test", "validation")
             raise InputError(f"{missing} is not given, expected it beside {there}")
         for name in ("horizon", "vocabulary", "longest"):

@@ -1,8 +1,8 @@
-"""From a name to what it holds: a table of series, a text, or pairs."""
+"""From a name to what it holds: a table of series, a text, pairs, or labelled examples."""
 
 import gzip
 import zlib
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 from throughtime.data import builtin
 from throughtime.data.columns import Columns
 from throughtime.data.corpus import TextParts, candidates, part_files, read_parts
+from throughtime.data.examples import ExampleParts, Examples
+from throughtime.data.image_files import resize
 from throughtime.data.pairs import PAIRED, PairParts, PairTexts, read_pair_parts, read_pairs
 from throughtime.data.reading import read_text
 from throughtime.data.series import read_like
 from throughtime.data.table import SeriesTable
 from throughtime.errors import InputError
 from throughtime.tasks.data_config import DataConfig
+from throughtime.tasks.labelled import image_size, load_labelled, looks_labelled
 
 TABLES = (".csv", ".tsv", ".parquet", ".npy")
 TEXTS = (".txt", ".text", ".md", ".rst", ".log")
@@ -26,12 +29,12 @@ GLANCE = 50
 DATES = {b"date", b"datetime", b"ds", b"time", b"timestamp"}
 """Names of columns that only a table of series has."""
 
-Loaded = SeriesTable | str | TextParts | PairTexts | PairParts
+Loaded = SeriesTable | str | TextParts | PairTexts | PairParts | Examples | ExampleParts
 """What data may be."""
 
 
 def load_source(config: DataConfig) -> Loaded:
-    """The table, text or pairs of a file, of built-in data or of a folder.
+    """The table, text, pairs or examples of a file, of built-in data or of a folder.
 
     Errors:
         InputError: nothing of that name, or something else than was said of it.
@@ -50,10 +53,15 @@ def _load(config: DataConfig) -> Loaded:
         kind, task = _kind(loaded)
         if config.task not in (None, task):
             raise InputError(f"{name} is {kind}, it cannot be used for --task {config.task}")
+        size = image_size(config)
+        if isinstance(loaded, Examples) and size is not None:
+            loaded = replace(loaded, values=resize(loaded.values, size))
         return loaded
     if not path.exists() and "," not in name:
         near = ", ".join(builtin.names())
         raise InputError(f"{name}: there is no such file; built-in data are {near}")
+    if _classifies(config, path):
+        return load_labelled(config)
     if path.is_dir():
         return _load_folder(path, config)
     task = config.task or ("translate" if _told_of_pairs(config) else _task_of(path))
@@ -62,6 +70,13 @@ def _load(config: DataConfig) -> Loaded:
     if task == "language":
         return read_text(path, config.encoding)
     return read_like(path, config.columns, encoding=config.encoding, sort=config.sort)
+
+
+def _classifies(config: DataConfig, path: Path) -> bool:
+    """Whether classes are asked for, or the data are for nothing else."""
+    if config.task is not None or _told_of_pairs(config):
+        return config.task == "classify"
+    return bool(_said(config, OF_CLASSES)) or looks_labelled(path)
 
 
 def _load_pairs(config: DataConfig) -> PairTexts | PairParts:
@@ -113,6 +128,10 @@ def _told(columns: Columns) -> dict[str, Any]:
 
 OF_TEXTS = ("tokens", "vocabulary")
 OF_PAIRS = ("validation", "test", "direction", "joint", "form", "measure", "tokenize", "longest")
+OF_CLASSES = ("label", "text", "features", "labels", "weighted", "image_size", "augment")
+OF_BOTH = ("validation", "test", "longest")
+OF_ROWS = ("id", "time")
+"""Columns that labelled series have too."""
 
 
 def _said(config: DataConfig, names: tuple[str, ...]) -> list[str]:
@@ -132,17 +151,28 @@ def _kind(loaded: Loaded) -> tuple[str, str]:
         return "a table of series", "forecast"
     if isinstance(loaded, PairTexts | PairParts):
         return "pairs", "translate"
+    if isinstance(loaded, Examples | ExampleParts):
+        return "labelled examples", "classify"
     return "text", "language"
 
 
 def _check_told(config: DataConfig, loaded: Loaded) -> None:
     """Refuse what was said of one kind of data and given for another."""
     kind, task = _kind(loaded)
-    wrong = [] if task == "forecast" else [(name, "series") for name in _told(config.columns)]
+    told, classes = _told(config.columns), task == "classify"
+    wrong = [
+        (name, "series")
+        for name in told
+        if task != "forecast" and not (classes and name in OF_ROWS)
+    ]
+    if not classes:
+        wrong += [(name, "classes") for name in _said(config, OF_CLASSES)]
     if task == "forecast":
         wrong += [(name, "text") for name in _said(config, OF_TEXTS)]
     if task != "translate":
-        wrong += [(name, "pairs") for name in _said(config, OF_PAIRS)]
+        wrong += [
+            (name, "pairs") for name in _said(config, OF_PAIRS) if not (classes and name in OF_BOTH)
+        ]
         if config.tokens is not None and "," in config.tokens:
             wrong.append((f"tokens {config.tokens}", "pairs"))
     if wrong:
@@ -159,8 +189,8 @@ def _task_of(path: Path) -> str:
     if last in TEXTS:
         return "language"
     raise InputError(
-        f"{path.name}: its name does not say what it is; add --task forecast or --task language, "
-        "or name both files of pairs: train.de,train.en"
+        f"{path.name}: its name does not say what it is; add --task forecast or --task language "
+        "(or classify), or name both files of pairs: train.de,train.en"
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from throughtime.data import builtin
 from throughtime.data.corpus import TextParts
+from throughtime.data.examples import ExampleParts, Examples
 from throughtime.data.pair_report import pair_report
 from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.data.pairs import PairParts, PairTexts, split_pairs
@@ -19,8 +20,10 @@ from throughtime.data.splits import PARTS, check_lengths, check_scale, split
 from throughtime.data.table import SeriesTable
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
+from throughtime.tasks.classification import Classification
 from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.forecasting import Forecasting
+from throughtime.tasks.labelled import open_labelled
 from throughtime.tasks.language import EVALUATION_ROWS, LanguageModelling
 from throughtime.tasks.loading import load_source
 from throughtime.tasks.translation import Translation
@@ -32,7 +35,7 @@ EDGE = re.compile(r"(?<=\S)\s")
 REPORT_TOKENS = 4096
 """Padded tokens of the batches whose padding is told before training says how large they are."""
 
-Task = Forecasting | LanguageModelling | Translation
+Task = Forecasting | LanguageModelling | Translation | Classification
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,15 @@ def open_data(
         task = Forecasting(loaded, parts, config.horizon, dtype, device)
         known = replace(config, task="forecast", columns=loaded.columns)
         return Opened(known, task, data_report(loaded, parts))
+    if isinstance(loaded, Examples | ExampleParts):
+        if isinstance(vocabulary, PairVocabulary):
+            raise InputError(f"{config.source} is examples, the vocabulary of the run is of pairs")
+        shares = _shares(config) if isinstance(loaded, Examples) else None
+        return Opened(
+            *open_labelled(
+                loaded, config, shares=shares, device=device, dtype=dtype, vocabulary=vocabulary
+            )
+        )
     if isinstance(loaded, PairTexts | PairParts):
         if isinstance(vocabulary, Vocabulary):
             raise InputError(f"{config.source} is pairs, the vocabulary of the run is of a text")

@@ -3,10 +3,13 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
 from throughtime.models.autoregressive import Autoregressive
+
+Source = TypeVar("Source")
 
 WARM_UP, REPEATS = 5, 30
 ANSWERS = 20
@@ -32,7 +35,7 @@ def time_per_step(model: Autoregressive) -> float:
     return 1e3 * statistics.median(times[WARM_UP:])
 
 
-def time_per_answer(answer: Callable[[str], object], sources: Sequence[str]) -> float:
+def time_per_answer(answer: Callable[[Source], object], sources: Sequence[Source]) -> float:
     """Milliseconds from one source to its answer.
 
     The median of up to 20 sources, evenly chosen, after one to warm up.

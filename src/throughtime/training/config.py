@@ -15,12 +15,12 @@ CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("constant", "cosine", "inverse_root", "plateau", "halving"),
     "truncation": ("full", "truncated", "random", "unbiased"),
-    "measure": ("loss", "bleu", "chrf", "wer", "per"),
+    "measure": ("loss", "bleu", "chrf", "wer", "per", "accuracy", "balanced", "f1"),
     "precision": ("full", "bfloat16", "float16"),
     "dtype": ("float32", "float64"),
 }
 
-HIGHER_IS_BETTER = frozenset({"bleu", "chrf"})
+HIGHER_IS_BETTER = frozenset({"bleu", "chrf", "accuracy", "balanced", "f1"})
 """Of the measures; of the others less is better."""
 
 # field: (whole number?, least value, is the least value itself allowed?)
@@ -151,8 +151,8 @@ class TrainingConfig:
 
     measure: str = "loss"
     """What decides over the best weights, `patience` and `plateau`: `loss`, or of answers that were
-    written `bleu`, `chrf` (more is better), `wer`, `per` (less is better). Validation has to give
-    it."""
+    written `bleu`, `chrf` (more is better), `wer`, `per` (less is better), or of classes
+    `accuracy`, `balanced`, `f1` (more is better). Validation has to give it."""
 
     patience: int | None = None
     """Stop after so many validations in a row without improvement; None: never."""

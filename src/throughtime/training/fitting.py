@@ -14,7 +14,8 @@ from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.building import make
 from throughtime.models.config import BASELINES
 from throughtime.models.encoder_decoder import EncoderDecoder
-from throughtime.tasks import likelihood, translation
+from throughtime.tasks import classification, likelihood, translation
+from throughtime.tasks.classification import Classification
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.glance import glance
 from throughtime.tasks.opening import Opened
@@ -31,8 +32,8 @@ class Fitted:
     """A model that was fitted.
 
     Attributes:
-        model: an `Autoregressive`, or of pairs an `EncoderDecoder`, with the best weights found, in
-            evaluation mode.
+        model: an `Autoregressive`, of pairs an `EncoderDecoder`, of classes a `Classifier`, with
+            the best weights found, in evaluation mode.
         seconds: how long it took.
         result: the course of training; None for baselines.
     """
@@ -73,7 +74,7 @@ def fit(
                 f"{folder} holds a run already; choose another --out, or --resume {folder}"
             )
         vocabulary = getattr(task, "vocabulary", None)
-        write_config(folder, config, vocabulary)
+        write_config(folder, config, vocabulary, getattr(task, "labels", None))
     started = time.perf_counter()
     if config.model.kind in BASELINES:
         _fit_baseline(model, config.training, opened)
@@ -84,7 +85,7 @@ def fit(
         result = train(
             model,
             task.source(training.batch_size, training.window, training.seed),
-            _loss(opened, training),
+            _loss(config, opened),
             training if validates else replace(training, patience=None, measure="loss"),
             validate=(lambda held: _measures(held, opened, training)) if validates else None,
             folder=folder,
@@ -92,14 +93,25 @@ def fit(
             progress=progress,
         )
         seconds = result.seconds
-    if folder is not None and (result is None or result.stopped != "interrupted"):
-        save_model(folder, model)
+    if result is None or result.stopped != "interrupted":
+        if isinstance(task, Classification):
+            task.calibrate(model)
+        if folder is not None:
+            save_model(folder, model)
     return Fitted(model.eval(), seconds, result)
 
 
-def _loss(opened: Opened, training: TrainingConfig) -> Loss:
+def _loss(config: RunConfig, opened: Opened) -> Loss:
     """What training makes small."""
-    if not isinstance(opened.task, Translation):
+    task, training = opened.task, config.training
+    if isinstance(task, Classification):
+        return partial(
+            classification.loss,
+            several=task.labels.kind == "several",
+            smoothing=config.model.smoothing,
+            weights=task.weights,
+        )
+    if not isinstance(task, Translation):
         return likelihood.loss
     share = training.scheduled
     return partial(translation.loss, scheduled=share) if share else translation.loss
@@ -120,6 +132,8 @@ def _measures(model: torch.nn.Module, opened: Opened, training: TrainingConfig) 
     Forecasts are judged as far ahead as they will be used: a model that is best one step ahead may
     drift away in twenty.
     """
+    if isinstance(opened.task, Classification):
+        return opened.task.watch(model, training.measure)  # pyright: ignore[reportArgumentType]
     if isinstance(opened.task, Translation):
         assert isinstance(model, EncoderDecoder)
         return opened.task.watch(model, training.measure)

@@ -2,6 +2,7 @@
 
 config.json         what was run: data, model, training
 vocabulary.json     for text: the tokens
+labels.json         for classes: what they are called
 model.safetensors   the weights
 metrics.jsonl       the course of training, one JSON object a line
 checkpoint/         what `fit --resume` goes on from
@@ -18,6 +19,7 @@ import safetensors.torch
 import torch
 
 import throughtime
+from throughtime.data.labels import Labels
 from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
@@ -93,25 +95,32 @@ class Run:
     Attributes:
         folder: where it lies.
         config: what was run.
-        model: an `Autoregressive`, or of pairs an `EncoderDecoder`, with its weights, in evaluation
-            mode.
-        vocabulary: of text, or of pairs; None for series.
+        model: an `Autoregressive`, of pairs an `EncoderDecoder`, of classes a `Classifier`, with
+            its weights, in evaluation mode.
+        vocabulary: of text, or of pairs; None for series and images.
+        labels: of classes; None where there are none.
     """
 
     folder: Path
     config: RunConfig
     model: Any
     vocabulary: Any
+    labels: Labels | None = None
 
 
 def write_config(
-    folder: Path, config: RunConfig, vocabulary: Vocabulary | PairVocabulary | None
+    folder: Path,
+    config: RunConfig,
+    vocabulary: Vocabulary | PairVocabulary | None,
+    labels: Labels | None = None,
 ) -> None:
     """Begin a run folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.json", json.dumps(config.to_json(), indent=2).encode())
     if vocabulary is not None:
         write_atomically(folder / "vocabulary.json", vocabulary.to_json().encode())
+    if labels is not None:
+        write_atomically(folder / "labels.json", labels.to_json().encode())
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -152,6 +161,32 @@ def read_vocabulary(folder: Path) -> Vocabulary | PairVocabulary | None:
         raise InputError(f"{path}: damaged, it is not JSON of a vocabulary ({error})") from None
 
 
+def read_labels(folder: Path, classes: int) -> Labels | None:
+    """The classes of a run folder; None where the model has none.
+
+    Args:
+        folder: of the run.
+        classes: that the model knows.
+
+    Errors:
+        InputError: no such file, a damaged one, or other classes than the model's.
+    """
+    path = folder / "labels.json"
+    if not classes:
+        return None
+    if not path.is_file():
+        raise InputError(f"{folder}: the model knows {classes} classes, labels.json is missing")
+    try:
+        labels = Labels.from_json(path.read_text(encoding="utf-8"))
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    if len(labels) != classes:
+        raise InputError(
+            f"{folder}: the model knows {classes} classes, labels.json has {len(labels)}"
+        )
+    return labels
+
+
 def save_model(folder: Path, model: Model) -> None:
     """Write the weights."""
     weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
@@ -181,7 +216,8 @@ def load_run(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{path}: the weights do not fit config.json ({reason})") from None
-    return Run(folder, config, model.to(device=device, dtype=dtype).eval(), vocabulary)
+    labels = read_labels(folder, config.model.classes)
+    return Run(folder, config, model.to(device=device, dtype=dtype).eval(), vocabulary, labels)
 
 
 def _check_vocabulary(

@@ -1,0 +1,88 @@
+"""Classifiers and their baselines as rows of a comparison."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from throughtime.commands.entries import Entry, Told
+from throughtime.models.classifier import Classifier
+from throughtime.tasks.class_baselines import RULES
+from throughtime.tasks.class_logits import probabilities
+from throughtime.tasks.classification import Classification, flat
+from throughtime.tasks.opening import Opened
+from throughtime.tasks.timing import time_per_answer
+from throughtime.training.loop import Moment, TrainingResult
+
+
+@dataclass
+class ClassRuleEntry(Entry):
+    """A baseline of classes: the frequent one, the nearest example, or a logistic regression."""
+
+    said: str = field(default="", init=False)
+
+    @property
+    def note(self) -> str:
+        """What it is."""
+        return self.said
+
+    def settings(self) -> dict[str, Any]:
+        """The rule."""
+        return {"rule": self.name, "note": self.said}
+
+    def run(
+        self,
+        opened: Opened,
+        folder: Path | None = None,
+        *,
+        origins: int,
+        seed: int | None = None,
+        resume: bool = False,
+        progress: Callable[[Moment], None] | None = None,
+    ) -> TrainingResult | None:
+        """Fit it to the training part, and ask it; there is nothing to keep."""
+        task = opened.task
+        assert isinstance(task, Classification)
+        started = time.perf_counter()
+        rule = RULES[self.name](task.parts.training, task.labels, validation=task.parts.validation)
+        seconds, test = time.perf_counter() - started, task.parts.test
+        self.said = rule.note
+        found = rule.probabilities(test)
+        whole = np.concatenate(found) if isinstance(found, list) else found
+        self.told = Told(whole)
+        self.metrics.append({
+            "parameters": 0.0,
+            "seconds": seconds,
+            "answer": time_per_answer(
+                lambda row: rule.probabilities(test.take([row])), range(len(test))
+            ),
+            **task.score(whole),
+        })  # fmt: skip
+        return None
+
+
+def class_rules(task: Classification) -> list[ClassRuleEntry]:
+    """The baselines there are for such labels."""
+    return [ClassRuleEntry(name) for name, rule in RULES.items() if rule.applies(task.labels.kind)]
+
+
+def class_measures(model: Classifier, task: Classification) -> dict[str, Any]:
+    """What is told of a classifier."""
+    values, _ = task.coded("test")
+    return {
+        "answer": time_per_answer(
+            lambda row: task.answer(model, values[row : row + 1]), range(len(values))
+        ),
+        "validation": task.validate(model).nats,
+        "temperature": float(model.temperature),
+        **task.metrics(model),
+    }
+
+
+def classified(model: Classifier, task: Classification) -> Told:
+    """What a classifier says of the test part."""
+    found = probabilities(flat(task.logits(model)), task.labels.kind)
+    return Told(found, task.early(model), float(model.temperature))

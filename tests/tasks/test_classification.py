@@ -1,0 +1,283 @@
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from throughtime.data.augment import Augment
+from throughtime.data.example_batches import ExampleBatch
+from throughtime.data.examples import ExampleParts, Examples, split_examples
+from throughtime.data.labels import Labels
+from throughtime.data.text import UNKNOWN, Vocabulary
+from throughtime.errors import InputError
+from throughtime.models.building import make as make_any
+from throughtime.models.config import ModelConfig
+from throughtime.tasks.class_logits import Encoder, logits, probabilities
+from throughtime.tasks.classification import Classification, loss
+from throughtime.training import TrainingConfig, train
+
+
+def make(config) -> Any:
+    return make_any(config)
+
+
+def labels_of(examples) -> Any:
+    return examples.labels
+
+
+def words(count=120, seed=0):
+    """Texts that hold a `z` where they are of the class `buzz`."""
+    random = np.random.default_rng(seed)
+    texts, labels = [], []
+    for number in range(count):
+        letters = random.choice(list("abcd"), random.integers(2, 9))
+        if number % 2:
+            letters[random.integers(len(letters))] = "z"
+        texts.append("".join(letters))
+        labels.append("buzz" if number % 2 else "calm")
+    return Examples("texts", texts, labels, [str(number) for number in range(count)])
+
+
+def series(count=60, label=None, seed=0):
+    """Numbers around 1 or around -1."""
+    random = np.random.default_rng(seed)
+    values = [random.normal(1 - 2 * (n % 2), 1, (random.integers(3, 9), 2)) for n in range(count)]
+    labels = [label(value, n) if label else "ud"[n % 2] for n, value in enumerate(values)]
+    return Examples("series", values, labels, [str(n) for n in range(count)], ("p", "q"))
+
+
+def task_of(examples, fractions=(0.6, 0.2, 0.2), **options):
+    parts = split_examples(examples, fractions)
+    vocabulary = None
+    if examples.kind == "texts":
+        vocabulary = Vocabulary.fit("".join(parts.training.values), unknown=UNKNOWN)
+    return Classification(parts, Labels.fit(labels_of(parts.training)), vocabulary, **options)
+
+
+def model_of(task, **fields):
+    fields = {"width": 12, "kind": "gru", "around": True, "classes": len(task.labels), **fields}
+    if task.kind == "texts":
+        fields["tokens"] = len(task.vocabulary)
+    elif task.kind == "series":
+        fields["targets"] = len(task.parts.training.features)
+    else:
+        fields["image"] = task.parts.training.values.shape[1:]
+    torch.manual_seed(0)
+    model = make(ModelConfig(**fields))
+    task.prepare(model)
+    return model
+
+
+def trained(task, model, epochs=15, **options):
+    forward = partial(loss, several=task.labels.kind == "several", **options)
+    config = TrainingConfig(epochs=epochs, learning_rate=0.01, checkpoint_seconds=None)
+    train(model, task.source(8, 1, 0), forward, config, validate=lambda held: task.watch(held))
+    return model.eval()
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_texts_are_learnt(around):
+    task = task_of(words())
+    model = trained(task, model_of(task, around=around, pooling="max"))
+    found = task.metrics(model)
+    assert found["accuracy"] >= 90
+    assert found["nats"] < 0.4
+    assert found["nats"] == pytest.approx(found["log_loss"], abs=1e-5)
+
+
+def test_series_are_learnt_and_scored_in_the_order_of_the_part():
+    task = task_of(series())
+    model = trained(task, model_of(task))
+    assert task.metrics(model)["accuracy"] >= 90
+    whole = task.logits(model)
+    for row, value in enumerate(task.coded("test")[0]):
+        alone = model.answer(torch.from_numpy(value)[None])[0]
+        torch.testing.assert_close(whole[row], alone, rtol=0, atol=1e-5)
+
+
+def test_several_classes_are_learnt():
+    def label(value, _):
+        return tuple(name for name, x in zip("pq", value.mean(0), strict=True) if x > 0)
+
+    task = task_of(series(160, label))
+    model = trained(task, model_of(task), epochs=40)
+    found = task.metrics(model)
+    assert task.labels.kind == "several"
+    assert found["f1"] >= 85
+    assert found["nats"] == pytest.approx(found["log_loss"], abs=1e-5)
+
+
+def test_each_step_is_learnt():
+    def label(value, number):
+        return ["" if number == 0 else "ud"[int(x < 0)] for x in value[:, 0]]
+
+    task = task_of(series(80, label))
+    model = trained(task, model_of(task, pooling="none"), epochs=20)
+    assert task.metrics(model)["accuracy"] >= 90
+    found = task.logits(model)
+    assert [len(each) for each in found] == [len(v) for v in task.parts.test.values]
+
+
+def test_images_are_learnt_by_rows_and_by_patches():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 60, (120, 1, 4, 4)).astype(np.uint8)
+    labels = ["up" if number % 2 else "down" for number in range(120)]
+    images[1::2, :, :2] += 180
+    images[::2, :, 2:] += 180
+    names = [str(number) for number in range(120)]
+    task = task_of(Examples("images", images, labels, names), augment=Augment(shift=1))
+    for fields in ({"rows": True}, {"kind": "transformer", "width": 16, "heads": 2, "patch": 2,
+                                    "position": "learned"}):  # fmt: skip
+        model = trained(task, model_of(task, **fields), epochs=15)
+        assert task.metrics(model)["accuracy"] >= 90
+    assert task.early(model) is None
+
+
+def test_early_answers_of_a_causal_model_are_those_of_beginnings():
+    task = task_of(series())
+    model = trained(task, model_of(task, around=False))
+    found: Any = task.early(model)
+    values, targets = task.coded("test")
+    for share in (0.3, 1.0):
+        seen = [value[: max(1, math.ceil(share * len(value)))] for value in values]
+        right = logits(model, seen).argmax(-1).numpy() == targets
+        assert found[share] == pytest.approx(100 * right.mean())
+    around = model_of(task)
+    seen_all: Any = task.early(around)
+    assert seen_all[1.0] == pytest.approx(task.metrics(around)["accuracy"])
+
+
+def test_calibration_lowers_the_loss_on_validation_and_changes_no_answer():
+    examples = words(200)
+    labels_of(examples)[:20] = [
+        "calm",
+        "buzz",
+    ] * 10  # one in ten is a lie that nobody can be sure of
+    labels_of(examples)[::20] = ["buzz"] * 10
+    task = task_of(examples)
+    model = trained(task, model_of(task, pooling="max"))
+    with torch.no_grad():
+        model.weight.mul_(5)
+        model.bias.mul_(5)
+    before, answers = task.validate(model).nats, task.logits(model).argmax(-1)
+    temperature = task.calibrate(model)
+    assert temperature > 1
+    assert float(model.temperature) == pytest.approx(temperature)
+    assert task.validate(model).nats <= before
+    assert torch.equal(task.logits(model).argmax(-1), answers)
+
+
+def test_the_loss_is_the_mean_of_the_formula():
+    task = task_of(words())
+    model = model_of(task)
+    with torch.no_grad():
+        model.weight.normal_()
+    batch = task.source(8, 1, 0).epoch(0)[0][0]
+    total, count, _ = loss(model.eval(), batch, None)
+    p = model.answer(batch.x, batch.mask).softmax(-1)
+    expected = -p[torch.arange(len(p)), batch.targets].log().sum()
+    torch.testing.assert_close(total, expected)
+    assert float(count) == len(p)
+    w = torch.tensor([1.0, 3.0])
+    total, count, _ = loss(model, batch, None, weights=w)
+    expected = -(w[batch.targets] * p[torch.arange(len(p)), batch.targets].log()).sum()
+    torch.testing.assert_close(total, expected)
+    assert float(count) == float(w[batch.targets].sum())
+    smoothed, _, _ = loss(model.train(), batch, None, smoothing=0.2)
+    q = 0.8 * torch.nn.functional.one_hot(batch.targets, 2) + 0.1
+    torch.testing.assert_close(smoothed, -(q * p.log()).sum())
+
+
+def test_mixed_targets_are_cross_entropy_with_shares():
+    model = make(ModelConfig(kind="gru", width=8, classes=3, image=(1, 4, 4), rows=True))
+    with torch.no_grad():
+        model.weight.normal_()
+    shares = torch.tensor([[0.3, 0.7, 0.0], [0.0, 0.5, 0.5]])
+    x = torch.rand(2, 1, 4, 4)
+    total, count, _ = loss(model, ExampleBatch(x, shares), None)
+    torch.testing.assert_close(total, -(shares * model.answer(x).log_softmax(-1)).sum())
+    assert float(count) == 2
+
+
+def test_weights_make_classes_count_alike():
+    labels = ["rare" if number % 10 == 0 else "often" for number in range(100)]
+    examples = Examples("texts", [f"t{n}" for n in range(100)], labels, ["x"] * 100)
+    task = task_of(examples, weighted=True)
+    counts = np.bincount(task.coded("training")[1])
+    assert task.weights is not None
+    weighted = task.weights.numpy() * counts
+    assert weighted[0] == pytest.approx(weighted[1])
+    assert weighted.sum() == pytest.approx(counts.sum())
+    assert task_of(examples).weights is None
+
+
+def test_empty_texts_are_left_out_of_training_and_answered_elsewhere():
+    examples = words(40)
+    examples.values[0] = examples.values[1] = ""
+    parts = ExampleParts(examples, examples.take([0, 5]), examples.take([1, 6]))
+    vocabulary = Vocabulary.fit("".join(examples.values), unknown=UNKNOWN)
+    task = Classification(parts, Labels.fit(labels_of(examples)), vocabulary)
+    assert task.empty == 2
+    assert len(task.parts.training) == 38
+    assert task.logits(model_of(task)).shape == (2, 2)
+    assert task.coded("test")[0][0].tolist() == [vocabulary.begin]
+
+
+def test_long_texts_are_cut_and_counted():
+    examples = words(20)
+    examples.values[3] = "a" * 50
+    task = task_of(examples, longest=10)
+    assert task.cut == 1
+    coded = [value for part in ExampleParts._fields for value in task.coded(part)[0]]
+    assert max(map(len, coded)) == 10
+
+
+@pytest.mark.parametrize(
+    ("make_task", "said"),
+    [
+        (lambda: task_of(words(), augment=Augment(flip=True)), "augment is for images"),
+        (
+            lambda: task_of(series(20, lambda value, n: ["a", "b"])),
+            r"\d+ has \d steps and 2 labels, expected one of each",
+        ),
+        (
+            lambda: task_of(series(20, lambda value, n: ("a",) * (n % 2)), weighted=True),
+            "weights: examples have several classes",
+        ),
+    ],
+)
+def test_refused(make_task, said):
+    with pytest.raises(InputError, match=said):
+        make_task().coded("training")
+
+
+def test_a_class_missing_from_training_is_refused():
+    parts = split_examples(words())
+    labels_of(parts.test)[0] = "loud"
+    with pytest.raises(InputError, match="'loud' is missing from training, the test part has 1"):
+        Classification(parts, Labels.fit(labels_of(parts.training)), Vocabulary.fit("abcdz"))
+
+
+def test_models_of_other_data_are_refused():
+    task, other = task_of(words()), task_of(series())
+    with pytest.raises(InputError, match="the model knows 3 classes, the data have 2"):
+        task.prepare(make(ModelConfig(tokens=7, classes=3)))
+    with pytest.raises(InputError, match="the model knows 99 tokens"):
+        task.prepare(make(ModelConfig(tokens=99, classes=2)))
+    with pytest.raises(InputError, match="there are series, expected texts as in training"):
+        task.encode(other.parts.test)
+    with pytest.raises(InputError, match="part is 'tests'"):
+        task.examples("tests")
+
+
+def test_numbers_take_the_type_asked_for():
+    encode = Encoder("series", dtype=torch.float64)
+    assert encode(series(2))[0].dtype == np.float64
+
+
+def test_probabilities_sum_to_one_or_stand_alone():
+    x = torch.randn(4, 3)
+    np.testing.assert_allclose(probabilities(x).sum(1), 1)
+    np.testing.assert_allclose(probabilities(x, "several"), x.double().sigmoid().numpy())
