@@ -48,7 +48,7 @@ def classification(
     settings = {"epochs": max(PASSES[0], min(PASSES[1], UPDATES // each)), **settings}
     updates = settings["epochs"] * each
     settings = {
-        "learning_rate": 1e-3 if attends else 3e-3,
+        "learning_rate": 1.5e-3 if attends else 3e-3,
         "weight_decay": 0.05 if attends else 0.01,
         "warmup": updates // 10,
         "schedule": "cosine",
