@@ -14,6 +14,7 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -73,7 +74,7 @@ def trained(config, data, folder):
 
 def measure(what, kind, data, options):
     """One kind of model over its seeds."""
-    found = {"metrics": [], "processor": []}
+    found: dict[str, Any] = {"metrics": [], "processor": []}
     for seed in range(options.seeds or SEEDS.get(what, 1)):
         config = config_of(what, kind, data, options)
         config = replace(config, training=replace(config.training, seed=seed))

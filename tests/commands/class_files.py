@@ -43,6 +43,6 @@ def write_images(folder, sizes=((8, 8),), modes=("L",), count=12):
         (folder / label).mkdir(parents=True, exist_ok=True)
         height, width = sizes[n % len(sizes)]
         pixels = np.full((height, width), 20 + 200 * (n % 2), np.uint8)
-        pixels[n % height, n % width] = 7 * n
+        pixels[n % height, n % width] = 7 * n % 256
         Image.fromarray(pixels).convert(modes[n % len(modes)]).save(folder / label / f"{n}.png")
     return folder
