@@ -234,7 +234,7 @@ def test_an_unknown_character_at_prediction(runs):
         (("--head", "negative_binomial"), "expected whole numbers of at least 0"),
         (("--scaling", "some"), "scaling is 'some', expected one of"),
         (("--season", 0), "season: expected at least 1 step, got 0"),
-        (("--task", "classify"), "task is 'classify', expected one of forecast, language"),
+        (("--task", "cluster"), "task is 'cluster', expected one of forecast, language"),
         (("--dtype", "float16"), "--dtype is 'float16', expected float32 or float64"),
         (("--precision", "float16"), "precision is 'float16', expected full or bfloat16 on cpu"),
         (("--device", "toaster"), "--device toaster cannot be used here"),
@@ -513,7 +513,7 @@ def test_the_state_of_another_run(runs, tmp_path):
 def test_a_mistake_ends_the_process_with_2_and_one_line(tmp_path):
     done = run_alone("fit", tmp_path / "gone.csv")
     assert (done.code, done.out) == (2, "")
-    assert one_line(done.err).endswith("reversal, copy, numerals")
+    assert one_line(done.err).endswith("reversal, copy, numerals, digits")
 
 
 def test_input_in_another_encoding(runs):

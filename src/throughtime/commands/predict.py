@@ -1,4 +1,4 @@
-"""`throughtime predict`: what comes next, by a trained model."""
+"""`throughtime predict`: what comes next, or what class it is of, by a trained model."""
 
 import csv
 import io
@@ -17,6 +17,7 @@ import typer
 
 from throughtime.commands import options
 from throughtime.commands.answering import Search, answer_lines
+from throughtime.commands.classifying import classify
 from throughtime.commands.stream import parse_levels
 from throughtime.data.calendar import format_time
 from throughtime.data.pair_vocabulary import PairVocabulary
@@ -38,7 +39,9 @@ def predict(
         str | None,
         typer.Argument(metavar="[DATA]", help="Series to forecast, read as those of the run were; "
                        "by default those. Or sources to answer, a text file of one per line; by "
-                       "default standard input. Not for text."),
+                       "default standard input. Or examples to classify, in any form that can be "
+                       "trained on, with or without labels; one image, or a folder of them; texts "
+                       "also one per line, by default of standard input. Not for text."),
     ] = None,
     horizon: Annotated[
         int | None, typer.Option(min=1, help="Steps ahead. Default: the run's.")
@@ -104,12 +107,19 @@ def predict(
         str, typer.Option(help="What every answer begins with.", rich_help_panel=options.PAIRS)
     ] = "",
     batch: Annotated[
-        int, typer.Option(help="Sources at a time, at most.", rich_help_panel=options.PAIRS)
+        int, typer.Option(help="Sources, or examples of classes, at a time, at most.",
+                          rich_help_panel=options.PAIRS),
     ] = Search.rows,
     alignment: Annotated[
         bool, typer.Option("--alignment", help="With --json: for each token of an answer, how it "
                            "looks at each token of the source.", rich_help_panel=options.PAIRS),
     ] = False,
+    labels: Annotated[
+        bool | None,
+        typer.Option("--labels/--no-labels", help="Read the labels of DATA and say how many "
+                     "answers are right, or leave them out. Default: read where there are any.",
+                     rich_help_panel=options.CLASSES),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
     device: options.Device = "cpu",
     out: Annotated[
@@ -117,28 +127,32 @@ def predict(
     ] = None,
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
-    """Forecast series (CSV: one row per series, target and step), write text, or answer sources.
+    """Forecast series (CSV: one row per series, target and step), write text, answer, or classify.
 
     Sources are lines. Each is answered by a line, in the same order, as soon as it has come: an
     empty one by an empty one. With --json a line is an object: source, and answers with text,
     score, log_prob and whether the answer ended or was cut.
+
+    Examples to classify have a row of CSV each (name, label, probability, and truth where DATA has
+    labels), or one for each step where steps have classes. Of several classes the label is those
+    likelier there than not, with | between them, and the probability that of the least sure
+    decision. With --json a line is an object, with the probabilities of all classes.
     """
     if out is not None and out.is_dir():
         raise InputError(f"--out {out} is a folder, expected the name of a file to write")
     given: dict[str, Any] = locals()
     loaded = load_run(run, options.check_device(device))
     _check_options(given, loaded)
+    if loaded.labels is not None:
+        with _writing(out, source, "examples") as file:
+            classify(loaded, source, file, rows=batch, labels=labels, as_json=as_json)
+        return
     if isinstance(loaded.vocabulary, PairVocabulary):
         search = Search(
             beams, n_best, length_penalty, max_length, no_repeat, tuple(require or ()), prefix,
             batch, as_json, alignment,
         )  # fmt: skip
-        if out is None:
-            answer_lines(loaded, source, search, sys.stdout)
-            return
-        if source is not None and out.exists() and Path(source).exists() and out.samefile(source):
-            raise InputError(f"--out {out} is the file of the sources, expected another one")
-        with _replacing(out) as file:
+        with _writing(out, source, "sources") as file:
             answer_lines(loaded, source, search, file)
         return
     if loaded.vocabulary is not None:
@@ -172,10 +186,12 @@ ONLY_FOR = {
     ),
     "pairs": (
         "beams", "n_best", "length_penalty", "max_length", "no_repeat", "require", "prefix",
-        "batch", "alignment",
+        "alignment",
     ),
+    "pairs and classes": ("batch",),
+    "classes": ("labels",),
 }  # fmt: skip
-"""Options by the kind of run they are for."""
+"""Options by the kinds of run they are for."""
 
 INSTEAD = {
     ("series", "text"): "; give DATA",
@@ -183,6 +199,7 @@ INSTEAD = {
     ("pairs", "steps"): "; give --max-length",
     ("pairs", "prompt"): "; give sources on standard input, or --prefix",
     ("pairs", "samples"): "; give --n-best",
+    ("classes", "prompt"): "; give DATA, or texts on standard input",
 }
 """What to do instead, by the kind of run and the kind of the option, or the option."""
 
@@ -192,12 +209,27 @@ def _check_options(given: dict[str, Any], run: Run) -> None:
     kind = "series" if run.vocabulary is None else "text"
     if isinstance(run.vocabulary, PairVocabulary):
         kind = "pairs"
+    if run.labels is not None:
+        kind = "classes"
+    by_chance = kind in ("series", "text")
     meant = {name: other for other, listed in ONLY_FOR.items() for name in listed}
     for name in options.told(predict, given):
-        if (kind == "pairs" and name == "seed") or meant.get(name, kind) != kind:
+        if (name == "seed" and not by_chance) or kind not in meant.get(name, kind):
             instead = INSTEAD.get((kind, name), INSTEAD.get((kind, meant.get(name, "")), ""))
             option = name.replace("_", "-")
             raise InputError(f"predict: a run on {kind} takes no --{option}{instead}")
+
+
+@contextmanager
+def _writing(out: Path | None, source: str | None, what: str) -> Iterator[TextIO]:
+    """Standard output, or a file, which is not the one that is read."""
+    if out is None:
+        yield sys.stdout
+        return
+    if source is not None and out.exists() and Path(source).exists() and out.samefile(source):
+        raise InputError(f"--out {out} is the file of the {what}, expected another one")
+    with _replacing(out) as file:
+        yield file
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 
 from throughtime.commands import options
 from throughtime.errors import InputError
-from throughtime.serving import LEVELS, SeriesSession, Session, open_session
+from throughtime.serving import LEVELS, ClassSession, Session, open_session
 from throughtime.training.run import load_run
 
 
@@ -35,15 +35,23 @@ def stream(
     ] = ",".join(f"{level:g}" for level in LEVELS),
     device: options.Device = "cpu",
 ) -> None:  # fmt: skip
-    """Read observations from standard input, one a line, and answer each with a prediction.
+    """Read observations from standard input, one a line, and answer each with what comes next.
 
     A line is a JSON object, a bare number, or CSV under a header line, by the names of the run's
     columns; further columns of a CSV are passed over. Columns known ahead are those of the step to
     be predicted; those of the very first step go under now.NAME. Steps left out, by their times,
     count as missing. For text a line is text (in quotes: a JSON string, so that a line end can be
     fed). Answers are JSON, or CSV where observations are.
+
+    A run on classes answers which class the sequence is of as far as it came. Lines are as above,
+    or a JSON list of all features. An empty line ends the sequence, and is not answered: what
+    follows is the next one. CSV has the likeliest class only, JSON the probabilities of all.
     """
-    session = open_session(load_run(run, options.check_device(device)), start, parse_levels(levels))
+    loaded = load_run(run, options.check_device(device))
+    shown = parse_levels(levels)
+    if loaded.labels is not None and shown != LEVELS:
+        raise InputError("stream: a run on classes takes no --levels")
+    session = open_session(loaded, start, shown)
     if state is not None and state.exists():
         session.restore(state)
     try:
@@ -65,7 +73,7 @@ def parse_levels(text: str) -> tuple[float, ...]:
 
 
 def _answer(session: Session, form: str | None) -> None:
-    text = not isinstance(session, SeriesSession)
+    text = not session.names
     if form not in (None, "json", "csv", "text"):
         raise InputError(f"--format is {form!r}, expected json, csv or text")
     if form == ("csv" if text else "text"):
@@ -78,7 +86,9 @@ def _answer(session: Session, form: str | None) -> None:
         "text": _plain,
     }
     for number, line in _lines():
-        if not line.strip() and not text:
+        if not line.strip() and (not text or (isinstance(session, ClassSession) and not line)):
+            if isinstance(session, ClassSession):
+                session.begin()
             continue
         try:
             if form is None:
@@ -126,7 +136,6 @@ def _json(line: str) -> Any:
 
 def _header(line: str, session: Session) -> list[str]:
     header = [name.strip() for name in next(csv.reader([line.removeprefix("\ufeff")]))]
-    assert isinstance(session, SeriesSession)
     missing = [name for name in session.names if name not in header]
     if missing:
         raise InputError(
@@ -140,7 +149,6 @@ def _csv(line: str, header: list[str], session: Session) -> dict[str, str]:
     row = next(csv.reader([line]))
     if len(row) != len(header):
         raise InputError(f"{len(row)} values under {len(header)} columns ({', '.join(header)})")
-    assert isinstance(session, SeriesSession)
     given = zip(header, row, strict=True)
     return {name: value for name, value in given if name in session.allowed}
 
@@ -159,7 +167,11 @@ def _flat(answer: dict[str, Any]) -> dict[str, Any]:
     """An answer as columns."""
     flat: dict[str, Any] = {}
     for name, value in answer.items():
-        if isinstance(value, dict) and "quantiles" in value:
+        if name == "probabilities":
+            continue
+        if isinstance(value, list):
+            flat[name] = "|".join(value)
+        elif isinstance(value, dict) and "quantiles" in value:
             flat[f"{name}.median"] = value["median"]
             flat |= {f"{name}.q{level}": one for level, one in value["quantiles"].items()}
         else:

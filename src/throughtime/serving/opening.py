@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.errors import InputError
+from throughtime.serving.classes import ClassSession
 from throughtime.serving.series import LEVELS, SeriesSession
 from throughtime.serving.session import Session
 from throughtime.serving.text import TextSession
@@ -19,8 +20,13 @@ def open_session(run: Run, start: str | None = None, levels: Sequence[float] = L
         levels: of a series: quantiles of each answer.
 
     Errors:
-        InputError: a start for text, or a run on pairs.
+        InputError: a start for text or classes, a run on pairs, or one on classes whose model
+            cannot answer before the end.
     """
+    if run.labels is not None:
+        if start is not None:
+            raise InputError(f"start is {start!r}, expected none: this run is about classes")
+        return ClassSession(run)
     if isinstance(run.vocabulary, PairVocabulary):
         raise InputError(
             f"{run.folder} is a run on pairs: it answers whole sources and has no session; "

@@ -12,6 +12,7 @@ from throughtime.data import calendar
 from throughtime.data.frames import MISSING, polars
 from throughtime.data.frames import times as read_times
 from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
 from throughtime.serving.session import Session
 from throughtime.training.run import Run
 
@@ -27,7 +28,7 @@ NOW = "now."
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?")
 
 
-class SeriesSession(Session):
+class SeriesSession(Session[Autoregressive]):
     """A session on one series.
 
     Where observations have times and the frequency is known, steps left out are taken in as
@@ -87,7 +88,7 @@ class SeriesSession(Session):
         following = self._following(time)
         missed = self._missed(time)
         here = {name: observation.get(NOW + name) for name in self.columns.known}
-        values = [_number(name, observation.get(name)) for name in self.names]
+        values = [to_number(name, observation.get(name)) for name in self.names]
 
         # What is fed, each with what is known of the step after it. The first observation itself
         # is foretold from nothing, and a missed step tells nothing.
@@ -231,7 +232,7 @@ class SeriesSession(Session):
         """What is known ahead of the step at a time: known columns, calendar, static ones."""
         if not self.model.inputs.covariates:
             return []
-        row = [_number(name, values.get(name)) for name in self.columns.known]
+        row = [to_number(name, values.get(name)) for name in self.columns.known]
         if self.columns.calendar:
             if time is None:
                 raise InputError("the model uses the calendar, and irregular steps have no next")
@@ -242,7 +243,7 @@ class SeriesSession(Session):
                 raise InputError(f"the first observation must hold the static column {name!r}")
             words = categories.get(name)
             if words is None:
-                row.append(_number(name, static[name]))
+                row.append(to_number(name, static[name]))
                 continue
             word = str(static[name]).strip()
             if word not in words:
@@ -266,7 +267,7 @@ class SeriesSession(Session):
         self.series, self.static = tree["series"], dict(tree["static"])
 
 
-def _number(name: str, value: Any) -> float:
+def to_number(name: str, value: Any) -> float:
     """A number, NaN where it is missing; true and false are 1 and 0, as in a table."""
     if isinstance(value, str):
         value = {"true": 1.0, "false": 0.0}.get(value.strip().lower(), value.strip())

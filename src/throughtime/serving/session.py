@@ -8,17 +8,20 @@ import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from throughtime import state as states
 from throughtime.errors import InputError
-from throughtime.models.autoregressive import Autoregressive
+from throughtime.layers.base import Layer
 from throughtime.state import State
 from throughtime.training.run import Run
 
+M = TypeVar("M", bound=Layer)
+"""What the model of a session is."""
 
-class Session:
-    """What sessions on series and on text share.
+
+class Session(Generic[M]):
+    """What sessions on series, on text and on classes share.
 
     Args:
         run: the trained model and how its data were read.
@@ -29,12 +32,22 @@ class Session:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.model: Autoregressive = run.model
+        self.model: M = run.model
         self.state: State = None
         self.observed = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the numbers of an observation are called; none of text."""
+        return ()
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """All names that an observation may have."""
+        return self.names
+
     def observe(self, observation: Any) -> dict[str, Any]:
-        """Take in one observation and say what comes next.
+        """Take in one observation and answer it.
 
         Errors:
             InputError: an observation that does not fit; the session is as it was before.

@@ -7,6 +7,7 @@ import torch
 
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
+from throughtime.models.autoregressive import Autoregressive
 from throughtime.serving.session import Session
 from throughtime.training.run import Run
 
@@ -14,7 +15,7 @@ LIKELIEST = 5
 """Tokens named in each answer."""
 
 
-class TextSession(Session):
+class TextSession(Session[Autoregressive]):
     """A session on text: each observation is a piece of text of any length.
 
     Text in pieces is judged as text in one if the pieces end where tokens do: anywhere for

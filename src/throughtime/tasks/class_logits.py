@@ -44,7 +44,7 @@ class Encoder:
     def __call__(self, examples: Examples) -> Any:
         """A list of `[time]` or `[time, features]`, or images as they are.
 
-        An empty text is the begin marker alone.
+        A text without tokens is the begin marker alone.
 
         Errors:
             InputError: examples of another kind than in training.
@@ -57,12 +57,9 @@ class Encoder:
             return [value.astype(self.number) for value in examples.values]
         vocabulary = self.vocabulary
         assert vocabulary is not None
-        return [
-            vocabulary.encode(text)[: self.longest]
-            if text
-            else np.array([vocabulary.begin], dtype=np.int64)
-            for text in examples.values
-        ]
+        begin = np.array([vocabulary.begin], dtype=np.int64)
+        coded = (vocabulary.encode(text)[: self.longest] for text in examples.values)
+        return [ids if len(ids) else begin for ids in coded]
 
 
 def logits(

@@ -162,13 +162,26 @@ def open_labelled(
         augment=Augment.parse(config.augment) if config.augment else None,
         device=device, dtype=dtype,
     )  # fmt: skip
-    known = replace(config, task="classify", tokens=tokens if texts else None)
+    known = replace(
+        config, task="classify", tokens=tokens if texts else None,
+        features=config.features or _columns(training.features),
+    )  # fmt: skip
     values, _ = task.coded("training")
     report = example_report(
         task.parts, labels, vocabulary, values, task.source(REPORT_ROWS, 1, 0).padding,
         source=Path(config.source).name or config.source, notes=_notes(task),
     )  # fmt: skip
     return known, task, report
+
+
+def _columns(features: tuple[str, ...]) -> str:
+    """Features that are columns of a file, so that they are asked for when it is read again.
+
+    Readers make names up where a file has none for its numbers; nothing is called so there.
+    """
+    named = ",".join(features)
+    made_up = re.fullmatch(r"value|dim_\d+(,dim_\d+)*", named)
+    return "" if made_up or named.count(",") >= len(features) else named
 
 
 def _vocabulary(training: Examples, tokens: str, most: int | None) -> Vocabulary:
