@@ -49,7 +49,7 @@ Pooling = Annotated[
 Patch = Annotated[
     int | None,
     typer.Option(min=1, help="Of images: side of the squares that are steps, in pixels. Default: "
-                 "at most 64 squares.", rich_help_panel=MODEL),
+                 "at most 50 squares.", rich_help_panel=MODEL),
 ]  # fmt: skip
 Causal = Annotated[
     bool | None,

@@ -82,7 +82,8 @@ Horizon = Annotated[int, typer.Option(min=1, help="Steps to forecast.", rich_hel
 Tokens = Annotated[
     str | None,
     typer.Option(help="Of texts: characters (default), bytes, words or bpe; of pairs one or two, "
-                 "such as characters,words. Default for pairs: bpe.", rich_help_panel=DATA),
+                 "such as characters,words. Default for pairs and labelled texts: bpe.",
+                 rich_help_panel=DATA),
 ]  # fmt: skip
 VocabularySize = Annotated[
     int | None,
@@ -118,8 +119,8 @@ Tied = Annotated[
 ]  # fmt: skip
 Smoothing = Annotated[
     float | None,
-    typer.Option(help="Of text and pairs: share of label smoothing, 0 to 1. Default: 0; 0.1 for "
-                 "pairs.", rich_help_panel=MODEL),
+    typer.Option(help="Of text, pairs and classes: share of label smoothing, 0 to 1. Default: 0; "
+                 "0.1 for pairs.", rich_help_panel=MODEL),
 ]  # fmt: skip
 Heads = Annotated[
     int | None,

@@ -232,7 +232,8 @@ class Classification:
             return early_accuracy(answers, targets, SHARES)
         found = {}
         for share in SHARES:
-            seen = [value[: max(1, int(np.ceil(share * len(value))))] for value in values]
+            steps = (max(1, int(np.ceil(share * len(value) - 1e-9))) for value in values)
+            seen = [value[:count] for value, count in zip(values, steps, strict=True)]
             right = logits(model, seen, self.device).argmax(-1).numpy() == targets
             found[share] = 100 * float(right.mean())
         return found
@@ -319,6 +320,6 @@ def _aligned(examples: Examples, values: Any, targets: list[Any], longest: int) 
         if len(value) != len(target) and not cut:
             unit = "tokens" if examples.kind == "texts" else "steps"
             raise InputError(
-                f"{name} has {len(value)} {unit} and {len(target)} labels, expected one of each"
+                f"example {name} has {len(value)} {unit} and {len(target)} labels, expected one of each"
             )
     return [target[: len(value)] for value, target in zip(values, targets, strict=True)]

@@ -152,7 +152,7 @@ def open_labelled(
         if getattr(config, name) is not None:
             raise InputError(f"{name} is for texts, and {config.source} is {kind}")
     labels = Labels.fit(training.labels or [])
-    tokens = config.tokens or "bpe"
+    tokens = config.tokens or ("words" if labels.kind == "steps" else "bpe")
     if texts and "," in tokens:
         raise InputError(f"tokens is {tokens!r}, expected one kind: there are no pairs")
     if texts and vocabulary is None:
