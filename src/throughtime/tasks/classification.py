@@ -320,6 +320,7 @@ def _aligned(examples: Examples, values: Any, targets: list[Any], longest: int) 
         if len(value) != len(target) and not cut:
             unit = "tokens" if examples.kind == "texts" else "steps"
             raise InputError(
-                f"example {name} has {len(value)} {unit} and {len(target)} labels, expected one of each"
+                f"example {name} has {len(value)} {unit} and {len(target)} labels, expected one of "
+                "each"
             )
     return [target[: len(value)] for value, target in zip(values, targets, strict=True)]
