@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from benchmarks import (
+    classification,
     generation,
     pairs,
     recompute,
@@ -17,6 +18,7 @@ from benchmarks import (
     shakespeare,
     transformer,
     translation,
+    vision,
 )
 from benchmarks.streaming import CLOCK
 from throughtime.commands.peers import OURS, PACKED
@@ -61,6 +63,21 @@ KOREAN = {
     "published tiny Transformer": "발표된 작은 트랜스포머",
     "published BiGRU with attention": "발표된, 어텐션이 있는 BiGRU",
     "processor, min": "프로세서, 분",
+    "accuracy, %": "정확도, %",
+    "macro F1, %": "매크로 F1, %",
+    "log loss": "로그 손실",
+    "throughtime, images/s": "throughtime, 이미지/초",
+    "hand-written, images/s": "손으로 쓴 것, 이미지/초",
+    "torch.nn, images/s": "torch.nn, 이미지/초",
+    "to hand-written": "손으로 쓴 것 대비",
+    "to torch.nn": "torch.nn 대비",
+    "published LSTM-FCN": "발표된 LSTM-FCN",
+    "published dynamic time warping": "발표된 동적 시간 정합",
+    "published BiLSTM": "발표된 BiLSTM",
+    "published self-attention": "발표된 셀프 어텐션",
+    "published logistic regression, n-grams": "발표된, n-그램의 로지스틱 회귀",
+    "published vision Transformer of 210,000": "발표된, 매개변수 21만의 비전 트랜스포머",
+    "published recurrent over rows": "발표된, 행을 읽는 순환 신경망",
     "words wrong, %": "틀린 단어, %",
     "phonemes wrong, %": "틀린 음소, %",
     "data": "데이터",
@@ -188,6 +205,11 @@ def of_pairs(what):
     return lambda found: pairs.lines(what, found["found"], found["baselines"])
 
 
+def of_classes(what):
+    """Classifiers beside what was published."""
+    return lambda found: classification.lines(what, found["found"], found["baselines"])
+
+
 TABLES = {
     "machine": ("recurrent", machine),
     "means": ("recurrent", means),
@@ -202,6 +224,8 @@ TABLES = {
     "shakespeare": ("shakespeare", lambda found: shakespeare.lines(found["found"])),
     "reversal": ("reversal", lambda found: reversal.lines(found["found"])),
     "pairs-pronunciation": ("pairs-pronunciation", of_pairs("pronunciation")),
+    "classes-speakers": ("classes-speakers", of_classes("speakers")),
+    "vision": ("vision", vision.lines),
     "translation": ("translation", lambda found: translation.beside(found["rows"])),
 }
 

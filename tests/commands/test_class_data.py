@@ -109,10 +109,15 @@ def test_images_of_several_forms(patches, pictures, tmp_path):
     assert "of 4 labels are right" in done.err
 
 
-def test_built_in_digits(patches, texts):
+def test_built_in_digits(patches, texts, pictures, tmp_path):
     said = refusal("predict", patches.folder, "digits")
     assert "the class '0' does not occur in training, which has even, odd; --no-labels" in said
     assert len(table(fine("predict", patches.folder, "digits", "--no-labels"))) == 1797
+    small = make_class_run(
+        tmp_path / "small", DataConfig(str(pictures), task="classify", image_size="4"), "gru",
+        rows=True, around=True,
+    )  # fmt: skip
+    assert len(table(fine("predict", small.folder, "digits", "--no-labels"))) == 1797
     assert "digits: there are images, expected texts" in refusal("predict", texts.folder, "digits")
     said = refusal("predict", texts.folder, "seasons")
     assert said == "predict: seasons is no labelled examples, expected some"

@@ -1,6 +1,7 @@
 """What beginners get wrong with classes: one line that says so, exit status 2, no traceback."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -100,6 +101,8 @@ def test_a_header_that_lies(fit, tmp_path, head, said):
         (("--stop-on", "wer"), "--stop-on is wer, expected one of loss, accuracy, balanced, f1"),
         (("--window", "5"), "--window is for series and text"),
         (("--attention", "none"), "--attention is for pairs"),
+        (("--batch-size", "0"), "batch_size is 0, expected at least 1"),
+        (("--epochs", "-5"), "epochs is -5, expected at least 1"),
         (("--augment", "flip"), "augment is for images"),
         (("--labels", "two"), "labels is 'two', expected one of one, several, steps"),
         (("--image-size", "32"), "image_size is for images"),
@@ -109,6 +112,12 @@ def test_a_header_that_lies(fit, tmp_path, head, said):
         (("--target", "label"), "targets is for series"),
         (("--direction", "de-en"), "direction is for pairs"),
         (("--rows",), "rows is for images"),
+        (("--grams", "1"), "grams is 1, expected at least 2"),
+        (("--patches",), "--patches is for images, and"),
+        (("--patch", "2"), "--patch is for images, and"),
+        (("--scaling", "standard"), "--scaling is for series, and"),
+        (("--model", "transformer", "--width", "8", "--reach", "2"), "--causal makes one"),
+        (("--pooling", "none"), "expected another one, for each example has a class"),
         (("--stochastic-depth", "0.1"), "stochastic_depth is for a transformer"),
     ],
 )
@@ -126,6 +135,9 @@ def test_options_that_do_not_fit(fit, tmp_path, options, said):
         (("--image-size", "small"), "image_size is 'small', expected pixels such as 32"),
         (("--model", "transformer", "--width", "8", "--patch", "3"), "3"),
         (("--model", "transformer", "--position", "rotary"), "position is 'rotary'"),
+        (("--patch", "2"), "--patch is for squares, and rows of pixels are read"),
+        (("--patch", "2", "--rows", "--model", "transformer"), "--patch is for squares"),
+        (("--grams", "3"), "--grams is for texts, and digits is images"),
         (("--tokens", "words"), "tokens is for texts"),
         (("--vocabulary", "100"), "vocabulary is for texts"),
     ],
@@ -141,6 +153,12 @@ def test_classes_are_not_for_other_data(fit):
     assert "--stop-on is f1, which is for classes" in fit(
         "copy", "--model", "gru", "--stop-on", "f1"
     )
+
+
+def test_a_recipe_says_what_the_model_is():
+    for option in (("--grams", "3"), ("--pooling", "max"), ("--causal",)):
+        said = refusal("fit", "digits", "--recipe", "clothing-gru", *option)
+        assert f"--recipe clothing-gru says what the model is: no {option[0]}" in said
 
 
 def test_data_for_something_else(fit):
@@ -182,6 +200,22 @@ def test_labels_that_went_missing(tmp_path):
     assert "labels.json: labels: damaged" in refusal("predict", tmp_path / "run", source)
     labels.unlink()
     assert "labels.json is missing" in refusal("predict", tmp_path / "run", source)
+
+
+def test_other_classes_when_a_run_goes_on(tmp_path):
+    source, run = write_texts(tmp_path / "texts.csv"), tmp_path / "run"
+    done = call("fit", source, *TINY, "--out", run, "--tokens", "characters")
+    assert done.code in (0, None), done
+    write_texts(source, [(text, {"no": "nay"}.get(label, label)) for text, label in texts()])
+    said = refusal("fit", "--resume", run, "--quiet")
+    assert f"{source} has other classes than when {run} was begun" in said
+
+
+def test_baselines_that_miss_something(fit, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    said = fit(write_texts(tmp_path / "texts.csv"))
+    assert "scikit-learn: pip install" in said
+    assert not (tmp_path / "run-bad").exists()
 
 
 def test_images_of_another_form(fit, tmp_path):

@@ -47,6 +47,25 @@ def test_each_class_has_its_share_of_each_part():
     assert sorted(name for part in parts for name in part.names) == sorted(texts(labels).names)
 
 
+def test_rare_ones_of_several_labels_are_known_to_training():
+    rare = [str(number) for number in range(30)]  # each on one example alone
+    labels = [("often", rare[at // 10]) if at % 10 == 0 else ("often",) for at in range(300)]
+    every = [list(label) for label in labels]
+    for said in (labels, every):
+        parts = split_examples(texts(said), (0.6, 0.2, 0.2))
+        known = {one for label in parts.training.labels or [] for one in label}
+        assert known == {"often", *rare}
+        assert [len(part) for part in parts] == [180, 60, 60]
+
+
+def test_unknown_steps_place_nothing():
+    labels = [["", "a"], ["", "b"], ["", ""], ["b", "a"]] * 10
+    assert (
+        split_examples(texts(labels)).training.names
+        == split_examples(texts([[one for one in label if one] for label in labels])).training.names
+    )
+
+
 def test_the_order_within_a_part_is_that_of_the_file():
     part = split_examples(texts(["a", "b"] * 20), (0.5, 0.25, 0.25)).training
     numbers = [int(name.split()[1]) for name in part.names]

@@ -21,6 +21,7 @@ from throughtime.layers import (
     Encoder,
     FeedForward,
     GlobalAttention,
+    GramEmbedding,
     Linear,
     MaxPooling,
     MeanPooling,
@@ -51,6 +52,12 @@ class Case:
 
 def ids(batch, time):
     return torch.randint(9, (batch, time))
+
+
+def drawn(layer):
+    """A layer whose n-grams have learnt something."""
+    nn.init.normal_(layer.grams)
+    return layer
 
 
 class HasMemory(MemoryLayer):
@@ -124,6 +131,11 @@ CASES = [
     Case("linear", lambda: Linear(3, 4), {"peer": peers.torch_linear}),
     Case("linear-gelu", lambda: Linear(3, 4, activation="gelu")),
     Case("embedding", lambda: Embedding(9, 4), {"inputs": ids}),
+    Case(
+        "grams",
+        lambda: drawn(GramEmbedding(9, 4, order=3, buckets=50)),
+        {"inputs": ids, "receptive_field": 3},
+    ),
     Case("norm-layer", lambda: Norm(4), {"peer": peers.torch_layer_norm}),
     Case("norm-rms", lambda: Norm(4, kind="rms"), {"peer": peers.torch_rms_norm}),
     Case("dropout", lambda: Dropout(0.4)),

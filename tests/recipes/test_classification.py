@@ -1,8 +1,10 @@
 """Recipes of classifiers fit their data."""
 
 import json
+from typing import Any
 
 import pytest
+import torch
 
 from tests.commands.class_files import write_texts, write_ts
 from throughtime import recipes
@@ -69,6 +71,7 @@ def test_squares_divide_the_image(size, side):
         ({"classes": 3, "pooling": "best"}, "pooling is 'best'"),
         ({"classes": 3, "kind": "ngram", "tokens": 5}, "kind is 'ngram'"),
         ({"classes": 3, "kind": "window", "around": True}, "window model sees the past only"),
+        ({"classes": 3, "kind": "transformer", "around": True, "pooling": "ends"}, "'ends'"),
         ({"classes": 3, "rows": True}, "rows is for images"),
         ({"classes": 3, "image": (1, 8)}, "expected channels, height and width"),
         ({"classes": 3, "image": (1, 8, 8), "tokens": 5}, "image: a model of images has no tokens"),
@@ -84,6 +87,19 @@ def test_squares_divide_the_image(size, side):
 def test_configurations_that_cannot_be(fields, said):
     with pytest.raises(InputError, match=said):
         ModelConfig(**fields)
+
+
+def test_a_square_is_one_step_of_a_causal_transformer():
+    """A step is a square already; none is put together with those before it."""
+    fields: dict[str, Any] = {"kind": "transformer", "classes": 2, "image": (1, 8, 8), "patch": 2}
+    model: Any = make(ModelConfig(**fields, position="learned", width=8, horizon=1, layers=1))
+    torch.nn.init.normal_(model.weight)
+    x = torch.rand(1, 1, 8, 8)
+    other = x.clone()
+    other[:, :, :2, :2] += 0.5  # the first square: 2 of 16 steps see it, itself and the next
+    with torch.no_grad():
+        changed = model.eval().body(model.inputs(x)[0])[0] != model.body(model.inputs(other)[0])[0]
+    assert changed.any(-1)[0].tolist() == [True, True] + [False] * 14
 
 
 def test_builders_know_their_kind():

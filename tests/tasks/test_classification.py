@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -188,6 +189,13 @@ def test_the_loss_is_the_mean_of_the_formula():
     smoothed, _, _ = loss(model.train(), batch, None, smoothing=0.2)
     q = 0.8 * torch.nn.functional.one_hot(batch.targets, 2) + 0.1
     torch.testing.assert_close(smoothed, -(q * p.log()).sum())
+    smoothed, count, _ = loss(model, batch, None, smoothing=0.2, weights=w)
+    torch.testing.assert_close(smoothed, -(w[batch.targets, None] * q * p.log()).sum())
+    assert float(count) == float(w[batch.targets].sum())
+    one_hot = replace(batch, targets=torch.nn.functional.one_hot(batch.targets, 2).float())
+    mixed = loss(model, one_hot, None, smoothing=0.2, weights=w)
+    torch.testing.assert_close(mixed[0], smoothed)
+    torch.testing.assert_close(mixed[1], count)
 
 
 def test_mixed_targets_are_cross_entropy_with_shares():
@@ -199,6 +207,25 @@ def test_mixed_targets_are_cross_entropy_with_shares():
     total, count, _ = loss(model, ExampleBatch(x, shares), None)
     torch.testing.assert_close(total, -(shares * model.answer(x).log_softmax(-1)).sum())
     assert float(count) == 2
+    w = torch.tensor([1.0, 2.0, 4.0])
+    total, count, _ = loss(model, ExampleBatch(x, shares), None, weights=w)
+    torch.testing.assert_close(total, -(w * shares * model.answer(x).log_softmax(-1)).sum())
+    assert float(count) == pytest.approx(float((w * shares).sum()))
+
+
+def test_smoothing_does_not_make_a_rare_class_the_answer():
+    """Weights of 100 to 1: shares that smoothing moves to the rare one must not count as much."""
+    found = torch.zeros(100, 2, requires_grad=True)
+    model = make(ModelConfig(kind="gru", width=4, classes=2, tokens=3))
+    model.answer = lambda x, mask: found
+    targets = torch.tensor([1] + [0] * 99)
+    weights = torch.tensor([100 / 198, 50.0])
+    batch = ExampleBatch(torch.zeros(100, 1, dtype=torch.long), targets)
+    for _ in range(200):
+        total, count, _ = loss(model, batch, None, smoothing=0.1, weights=weights)
+        (slope,) = torch.autograd.grad(total / count, found)
+        found.data -= 50 * slope
+    assert found.argmax(1).tolist() == targets.tolist()
 
 
 def test_weights_make_classes_count_alike():
@@ -272,9 +299,40 @@ def test_models_of_other_data_are_refused():
         task.examples("tests")
 
 
+@pytest.mark.parametrize("pooling", ["mean", "none"])
+def test_a_class_for_each_step_or_for_the_whole(pooling):
+    steps = task_of(series(20, lambda value, n: ["a", "b"] + ["a"] * (len(value) - 2)))
+    task, said = (series_task(), "'none', expected another one, for each example has a class")
+    if pooling == "mean":
+        task, said = steps, "'mean', expected none, for each step has a class"
+    with pytest.raises(InputError, match=said):
+        model_of(task, pooling=pooling)
+
+
+def series_task():
+    return task_of(series(20))
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_part_without_a_known_step_is_refused(part):
+    examples = series(20, lambda value, n: ["ab"[n % 2]] * len(value))
+    parts = split_examples(examples)
+    for label in labels_of(getattr(parts, part)):
+        label[:] = [""] * len(label)
+    with pytest.raises(InputError, match=f"the {part} part has no step with a label"):
+        Classification(parts, Labels(("a", "b"), "steps"))
+    labels_of(getattr(parts, part))[0][0] = "a"
+    Classification(parts, Labels(("a", "b"), "steps"))
+
+
 def test_numbers_take_the_type_asked_for():
     encode = Encoder("series", dtype=torch.float64)
     assert encode(series(2))[0].dtype == np.float64
+    some = series(2)
+    some.values[1][0, 1] = 1e300
+    assert encode(some)[1][0, 1] == 1e300
+    with pytest.raises(InputError, match=r"example 1 has 1e\+300, which is beyond float32"):
+        Encoder("series")(some)
 
 
 def test_probabilities_sum_to_one_or_stand_alone():

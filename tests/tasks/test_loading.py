@@ -7,6 +7,7 @@ import pytest
 
 from throughtime.data.columns import Columns
 from throughtime.data.corpus import TextParts
+from throughtime.data.examples import ExampleParts, Examples
 from throughtime.data.pairs import PairParts, PairTexts
 from throughtime.data.table import SeriesTable
 from throughtime.errors import InputError
@@ -86,6 +87,53 @@ def test_two_names_are_pairs(write):
         load(f"{first},{second}", validation="x", test="y", split="0.8,0.1,0.1")
     parts = load(*[f"{first},{second}"], validation=f"{first},{second}", test=f"{first},{second}")
     assert isinstance(parts, PairParts)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
+def test_what_pairs_and_examples_have_alike_makes_no_pairs(write, name):
+    mark = "," if name.endswith(".csv") else "\t"
+    films = write(name, f"text{mark}label\n" + f"good{mark}yes\nbad{mark}no\n" * 20)
+    assert isinstance(load(films, longest=3), Examples)
+    found = load(films, test=str(films))
+    assert isinstance(found, ExampleParts)
+    assert [len(part) for part in found] == [36, 4, 40]
+    found = load(films, validation=str(films), test=str(films))
+    assert [len(part) for part in found] == [40, 40, 40]
+    pairs = write("b.tsv", PAIRS)
+    assert isinstance(load(pairs, longest=3), PairTexts)
+    assert isinstance(load(pairs, validation=str(pairs), test=str(pairs)), PairParts)
+    for part, other in (("test", "validation"), ("validation", "test")):
+        with pytest.raises(InputError, match=f"{other} is not given, expected it beside {part}"):
+            load(pairs, **{part: str(pairs)})
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"label": "kind"}, "digits is labelled images, and label is for texts and series"),
+        ({"labels": "several"}, "and labels several is for texts and series"),
+        ({"columns": Columns(id="n")}, "and id is for texts and series"),
+        ({"longest": 9}, "digits is labelled images, and longest is for texts"),
+        ({"test": "x.csv"}, "digits is built in, and test is for files"),
+        ({"validation": "v.csv", "test": "x.csv"}, "built in, and validation is for files"),
+    ],
+)
+def test_what_images_have_not_is_refused(told, said):
+    with pytest.raises(InputError, match=said):
+        load("digits", **told)
+    assert isinstance(load("digits", labels="one"), Examples)
+
+
+def test_only_texts_are_cut(write):
+    series = write("a.jsonl", '{"values": [1, 2], "label": "a"}\n' * 3)
+    with pytest.raises(InputError, match="is labelled series, and longest is for texts"):
+        load(series, longest=1)
+
+
+def test_a_file_that_is_no_table_is_not_read_as_one(write):
+    junk = write("a.npz", "junk")
+    with pytest.raises(InputError, match=r"read_images: .*a\.npz"):
+        load(junk, task="classify")
 
 
 def test_a_folder_of_pairs_and_one_of_texts(tmp_path):

@@ -168,7 +168,6 @@ def test_what_is_said_of_the_other_kind_of_data_is_refused(table, text):
     [
         ("task", "cluster", "task is 'cluster', expected one of forecast, language, translate"),
         ("longest", 0, "longest is 0, expected at least 1 token"),
-        ("test", "x.tsv", "validation is not given, expected it beside test"),
         ("tokens", "words,", "tokens is 'words,', expected one of characters"),
         ("horizon", 0, "horizon is 0, expected at least 1 step"),
     ],

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from throughtime.commands.entries import Entry, Told
+from throughtime.errors import MissingExtra
 from throughtime.models.classifier import Classifier
 from throughtime.tasks.class_baselines import RULES
 from throughtime.tasks.class_logits import probabilities
@@ -62,6 +64,16 @@ class ClassRuleEntry(Entry):
             **task.score(whole),
         })  # fmt: skip
         return None
+
+
+def check_rules() -> None:
+    """Refuse what baselines would miss, before models take their time.
+
+    Errors:
+        MissingExtra: scikit-learn is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingExtra("the baseline logistic", "scikit-learn", "classify")
 
 
 def class_rules(task: Classification) -> list[ClassRuleEntry]:

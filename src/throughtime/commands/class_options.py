@@ -46,6 +46,11 @@ Pooling = Annotated[
     typer.Option(help="What is made of all steps: mean (default), max, attention, last, ends (of "
                  "both directions) or token.", rich_help_panel=MODEL),
 ]  # fmt: skip
+Grams = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of texts: tokens of the longest n-grams that have vectors too; 0 "
+                 "(default): none.", rich_help_panel=MODEL),
+]  # fmt: skip
 Patch = Annotated[
     int | None,
     typer.Option(min=1, help="Of images: side of the squares that are steps, in pixels. Default: "

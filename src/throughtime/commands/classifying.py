@@ -13,6 +13,7 @@ from throughtime.commands.answering import MOST, batches, check_count
 from throughtime.commands.console import say
 from throughtime.data import builtin
 from throughtime.data.examples import Examples
+from throughtime.data.image_files import resize
 from throughtime.data.images import has_image_parts, is_images
 from throughtime.data.labels import UNKNOWN, Labels
 from throughtime.data.reading import stream_lines
@@ -20,7 +21,7 @@ from throughtime.errors import InputError
 from throughtime.serving import THRESHOLD, feature_names, verdict
 from throughtime.tasks.class_logits import Encoder, logits, probabilities
 from throughtime.tasks.data_config import DataConfig
-from throughtime.tasks.labelled import load_labelled
+from throughtime.tasks.labelled import image_size, load_labelled
 from throughtime.training.run import Run
 
 TABLES = (".ts", ".csv", ".tsv", ".parquet", ".jsonl")
@@ -119,6 +120,9 @@ def read_examples(run: Run, source: str, *, labels: bool | None = None) -> Examp
         if not isinstance(examples, Examples):
             raise InputError(f"predict: {source} is no labelled examples, expected some")
         examples = replace(examples, labels=None) if labels is False else examples
+        size = image_size(config)
+        if size is not None:
+            examples = replace(examples, values=resize(examples.values, size))
     elif not Path(source).exists():
         raise InputError(f"predict: there is no file or folder {source}")
     else:

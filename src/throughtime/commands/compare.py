@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from throughtime.commands import class_options, options, pair_options
+from throughtime.commands.checking import check_attends, check_pairs
 from throughtime.commands.class_entries import ClassRuleEntry
 from throughtime.commands.console import progress_bar, say, show_table
 from throughtime.commands.entries import Entry
@@ -87,6 +88,7 @@ def compare(
     encoder_layers: pair_options.EncoderLayers = None,
     attention: pair_options.Attention = None,
     pooling: class_options.Pooling = None,
+    grams: class_options.Grams = None,
     patch: class_options.Patch = None,
     causal: class_options.Causal = None,
     rows: class_options.Rows = None,
@@ -136,10 +138,10 @@ def compare(
     given: dict[str, Any] = locals()
     started = time.perf_counter()
     chosen = NEURAL if models is None else _kinds(models)
-    options.check_attends(given, chosen)
+    check_attends(given, chosen)
     opened = open_and_show(given, quiet=quiet)
     if isinstance(opened.task, Translation):
-        chosen = OF_PAIRS if models is None else options.check_pairs("--models", chosen)
+        chosen = OF_PAIRS if models is None else check_pairs("--models", chosen)
     out = folder_for(out, "comparison", source)
     entries = [*model_entries(opened, chosen, given), *baseline_entries(opened, given)]
     for entry in entries:

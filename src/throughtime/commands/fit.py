@@ -11,6 +11,7 @@ import typer
 
 from throughtime import recipes
 from throughtime.commands import class_options, options, pair_options
+from throughtime.commands.checking import check_attends, check_pairs, check_task
 from throughtime.commands.console import progress_bar, say, show_pairs, show_table
 from throughtime.commands.measuring import (
     ModelEntry,
@@ -28,7 +29,7 @@ from throughtime.models.config import NEURAL
 from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.opening import Opened, open_data
 from throughtime.tasks.translation import Translation
-from throughtime.training.run import RunConfig, read_config, read_vocabulary
+from throughtime.training.run import RunConfig, read_config, read_labels, read_vocabulary
 
 INTERRUPTED = 130
 ORIGINS = 50
@@ -110,6 +111,7 @@ def fit(
     encoder_layers: pair_options.EncoderLayers = None,
     attention: pair_options.Attention = None,
     pooling: class_options.Pooling = None,
+    grams: class_options.Grams = None,
     patch: class_options.Patch = None,
     causal: class_options.Causal = None,
     rows: class_options.Rows = None,
@@ -197,13 +199,13 @@ def _begun(given: dict[str, Any], *, quiet: bool) -> tuple[Opened, RunConfig]:
     opened = open_and_show(given, quiet=quiet)
     if given["recipe"] is not None:
         recipe = recipes.PUBLISHED[given["recipe"]]
-        options.check_task(given, kind_of(opened))
+        check_task(given, kind_of(opened))
         check_measures(opened, given["stop_on"])
         config = recipe(opened, training=options.training_fields(given))
     else:
         kind = given["model"] or "lstm"
         if isinstance(opened.task, Translation):
-            options.check_pairs("--model", [kind])
+            check_pairs("--model", [kind])
         (entry,) = model_entries(opened, [kind], given)
         config = entry.config
     training = replace(config.training, seed=given["seed"])
@@ -221,7 +223,7 @@ def _check_kind(given: dict[str, Any]) -> None:
     if given["recipe"] is None:
         if given["model"] not in (None, *NEURAL):
             raise InputError(f"--model is {given['model']!r}, expected one of {', '.join(NEURAL)}")
-        options.check_attends(given, [given["model"] or "lstm"])
+        check_attends(given, [given["model"] or "lstm"])
         if given["width"] is not None and given["parameters"] is not None:
             raise InputError("fit: got --width and --parameters, expected one: the other follows")
         return
@@ -231,7 +233,7 @@ def _check_kind(given: dict[str, Any]) -> None:
     said = (
         "model", "parameters", "width", "layers", "dropout", "heads", "reach", "position", "head",
         "scaling", "tied", "smoothing", "encoder", "encoder_layers", "attention", "pooling",
-        "patch", "causal", "rows", "stochastic_depth",
+        "grams", "patch", "causal", "rows", "stochastic_depth",
     )  # fmt: skip
     for option in said:
         if given[option] is not None:
@@ -260,5 +262,11 @@ def _resumed(source: str | None, folder: Path, *, quiet: bool) -> tuple[Opened, 
         vocabulary=read_vocabulary(folder),
     )
     check_measures(opened, training.measure)
+    labels = read_labels(folder, config.model.classes)
+    if labels is not None and labels != opened.task.labels:
+        raise InputError(
+            f"fit --resume: {config.data.source} has other classes than when {folder} was begun; "
+            "start a new run for that"
+        )
     show_pairs("Data", opened.report.rows(), quiet=quiet)
     return opened, config, folder

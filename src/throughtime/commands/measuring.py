@@ -12,7 +12,13 @@ import numpy as np
 
 from throughtime import recipes
 from throughtime.commands import options
-from throughtime.commands.class_entries import class_measures, class_rules, classified
+from throughtime.commands.checking import check_heeded, check_task
+from throughtime.commands.class_entries import (
+    check_rules,
+    class_measures,
+    class_rules,
+    classified,
+)
 from throughtime.commands.entries import Entry
 from throughtime.decoding.translating import prepared, translate
 from throughtime.errors import InputError
@@ -212,12 +218,13 @@ def check_measures(opened: Opened, stop_on: str | None) -> None:
     Errors:
         InputError: a measure to stop on that this data has not, or a way of cutting words that
             sacrebleu does not know.
-        MissingExtra: BLEU without sacrebleu.
+        MissingExtra: BLEU without sacrebleu, or baselines of classes without scikit-learn.
     """
     task = opened.task
     if isinstance(task, Classification):
         if stop_on not in (None, *OF_CLASSES):
             raise InputError(f"--stop-on is {stop_on}, expected one of {', '.join(OF_CLASSES)}")
+        check_rules()
         return
     if stop_on in OF_CLASSES[1:]:
         raise InputError(f"--stop-on is {stop_on}, which is for classes")
@@ -231,7 +238,9 @@ def check_measures(opened: Opened, stop_on: str | None) -> None:
 
 def model_entries(opened: Opened, kinds: Sequence[str], given: dict[str, Any]) -> list[ModelEntry]:
     """A configuration for each kind of model, from the options of a command."""
-    options.check_task(given, kind_of(opened))
+    check_task(given, kind_of(opened))
+    if isinstance(opened.task, Classification):
+        check_heeded(given, opened.task.kind, kinds)
     check_measures(opened, given["stop_on"])
     model, training = options.model_fields(given), options.training_fields(given)
     size = {} if given["parameters"] is None else {"parameters": given["parameters"]}

@@ -1,7 +1,7 @@
 """Options that several commands share, and what they become."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -9,7 +9,6 @@ import typer
 
 from throughtime.data.columns import Columns
 from throughtime.errors import InputError
-from throughtime.layers.recurrent_decoder import CELLS
 from throughtime.tasks.data_config import DataConfig
 
 DATA, PAIRS, CLASSES, MODEL, TRAINING, OUTPUT = (
@@ -104,12 +103,13 @@ Parameters = Annotated[
 ]  # fmt: skip
 Layers = Annotated[
     int | None,
-    typer.Option(min=1, help="Layers per model. Default: 1; 2 for a transformer of pairs.",
+    typer.Option(min=1, help="Layers per model. Default: 1; 2 for a transformer of pairs or "
+                 "classes.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
 Dropout = Annotated[
     float | None,
-    typer.Option(help="Between layers, 0 to 1. Default: 0; 0.1 for pairs.",
+    typer.Option(help="Between layers, 0 to 1. Default: 0; 0.1 for pairs and classes.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
 Tied = Annotated[
@@ -134,7 +134,8 @@ Reach = Annotated[
 ]  # fmt: skip
 Position = Annotated[
     str | None,
-    typer.Option(help="Of the transformer: rotary (default), alibi, sinusoidal, learned or none.",
+    typer.Option(help="Of the transformer: rotary (default), alibi, sinusoidal, learned (default "
+                 "of images) or none.",
                  rich_help_panel=MODEL),
 ]  # fmt: skip
 Head = Annotated[
@@ -148,7 +149,7 @@ Scaling = Annotated[
     str | None,
     typer.Option(
         help="Of series: none, fixed (by the training data), mean or standard (each series by "
-        "itself). Default: fixed for one series, standard for several.",
+        "itself). Default: fixed for one series and for classes, standard for several.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -286,6 +287,7 @@ def model_fields(options: dict[str, Any]) -> dict[str, Any]:
         "encoder_layers": "encoder_layers",
         "attention": "attention",
         "pooling": "pooling",
+        "grams": "grams",
         "patch": "patch",
         "causal": "around",
         "rows": "rows",
@@ -302,62 +304,6 @@ def told(command: Callable[..., Any], given: dict[str, Any]) -> list[str]:
     """The parameters of a command that were given another value than their default."""
     usual = inspect.signature(command).parameters
     return [name for name, value in given.items() if value != usual[name].default]
-
-
-def check_attends(options: dict[str, Any], kinds: Collection[str]) -> None:
-    """Refuse what is for a transformer where there is none."""
-    for name in ("heads", "reach", "position"):
-        if options[name] is not None and "transformer" not in (*kinds, options["encoder"]):
-            raise InputError(f"--{name} is for a transformer, and none is asked for")
-    if options["attention"] is not None and set(kinds) == {"transformer"}:
-        raise InputError("--attention is for a recurrent model, and none is asked for")
-
-
-def check_pairs(option: str, kinds: Collection[str]) -> tuple[str, ...]:
-    """Kinds of models that make one sequence of another.
-
-    Errors:
-        InputError: one that does not.
-    """
-    known = (*CELLS, "transformer")
-    for kind in kinds:
-        if kind not in known:
-            raise InputError(f"{option}: {kind} is not for pairs, expected {', '.join(known)}")
-    return tuple(kinds)
-
-
-ONLY_FOR = {
-    "pairs": ("encoder", "encoder_layers", "attention", "scheduled"),
-    "pairs and classes": ("stop_on",),
-    "series and text": ("window", "depth", "truncation"),
-    "series": ("head",),
-    "series and classes": ("scaling",),
-    "text and pairs": ("tied",),
-    "text, pairs and classes": ("smoothing",),
-    "classes": ("pooling", "patch", "causal", "rows", "stochastic_depth"),
-}
-"""Options of models and training by what they are for; those of data are known by `DataConfig`."""
-
-
-def check_task(options: dict[str, Any], what: str) -> None:
-    """Refuse options of the model and of training that are for other data.
-
-    Args:
-        options: those of a command, by the names of its parameters.
-        what: the data: `series`, `text`, `pairs` or `classes`.
-
-    Errors:
-        InputError: one line that names the option.
-    """
-    for meant, listed in ONLY_FOR.items():
-        for name in listed:
-            usual = (None, "loss") if name == "stop_on" else (None,)
-            # Of these the model's configuration says what is wrong.
-            lenient = what == "text" and meant in ("series", "series and classes")
-            if options[name] not in usual and what not in meant and not lenient:
-                option = name.replace("_", "-")
-                said = "labelled examples" if what == "classes" else what
-                raise InputError(f"--{option} is for {meant}, and {options['source']} is {said}")
 
 
 def training_fields(options: dict[str, Any]) -> dict[str, Any]:

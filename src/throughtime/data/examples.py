@@ -1,6 +1,7 @@
 """Examples with labels: texts, series of any length, or images, and what class each is of."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -111,8 +112,9 @@ def split_examples(
     """Training, validation and test; each class has the same share of all of them.
 
     Within a class the order is that of a hash of what the example holds: files are often sorted,
-    and the same file is cut alike everywhere. Within a part the order of the file stays. Examples
-    with several labels, or one for each step, count as one class.
+    and the same file is cut alike everywhere. Within a part the order of the file stays. An example
+    with several labels, or one for each step, is placed by the rarest of them, which training has
+    to know as well.
 
     Args:
         examples: all, with labels.
@@ -144,9 +146,9 @@ def cut_examples(examples: Examples, fractions: Sequence[float], seed: int) -> l
     """As many parts as there are fractions."""
     if examples.labels is None:
         raise InputError("split_examples: examples have no labels, expected them")
-    rows: dict[Any, list[int]] = {}
-    for row, label in enumerate(examples.labels):
-        rows.setdefault(label if isinstance(label, str) else "", []).append(row)
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(_placing(examples.labels)):
+        rows.setdefault(label, []).append(row)
     found: list[list[int]] = [[] for _ in fractions]
     # Class after class, cut where the whole order is cut: a rare class has its share too.
     order = [
@@ -160,6 +162,18 @@ def cut_examples(examples: Examples, fractions: Sequence[float], seed: int) -> l
     for at, part in enumerate(found):
         part += sorted(placed[cuts[at] : cuts[at + 1]])
     return [examples.take(part) for part in found]
+
+
+def _placing(labels: Sequence[Any]) -> list[str]:
+    """The label of each example by which it is placed: its own, or the rarest of several.
+
+    Examples:
+        >>> _placing([("a", "b"), ("a",), ()])
+        ['b', 'a', '']
+    """
+    every = [{label} if isinstance(label, str) else {*label} - {""} for label in labels]
+    counts = Counter(one for each in every for one in each)
+    return [min(each, key=lambda one: (counts[one], one), default="") for each in every]
 
 
 def _turns(counts: Iterable[int]) -> list[int]:

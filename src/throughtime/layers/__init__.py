@@ -6,6 +6,7 @@ from throughtime.layers.block import BlockState, TransformerBlock
 from throughtime.layers.cross_attention import CrossAttention, MemoryState
 from throughtime.layers.feed_forward import FeedForward
 from throughtime.layers.global_attention import AnnotationState, GlobalAttention
+from throughtime.layers.grams import GramEmbedding, GramState
 from throughtime.layers.gru import GRU, GRUState
 from throughtime.layers.image_patches import ImagePatches
 from throughtime.layers.lstm import LSTM, LSTMState
@@ -35,6 +36,8 @@ __all__ = [
     "FeedForward",
     "GRUState",
     "GlobalAttention",
+    "GramEmbedding",
+    "GramState",
     "ImagePatches",
     "LSTMState",
     "Layer",

@@ -28,8 +28,8 @@ def build_classifier(config: ModelConfig, causal: Causal) -> Classifier:
     if not config.classes:
         raise InputError("build_classifier: classes is 0, expected at least 2")
     inputs = _inputs(config)
-    # Positions of patches are added where these are made, in two dimensions.
-    placed = replace(config, position="none") if config.image else config
+    # Squares and their positions, in two dimensions, are the input layer's: one is one step.
+    placed = replace(config, position="none", patch=1) if config.image else config
     features = inputs.output_size
     if not config.around:
         body = causal(placed, features)
@@ -48,7 +48,7 @@ def _inputs(config: ModelConfig) -> TokenInputs | NumberInputs | ImageInputs:
         # More features than tokens would tell nothing more; to a transformer they are added.
         whole = config.kind == "transformer"
         width = config.width if whole else min(config.width, config.tokens)
-        return TokenInputs(config.tokens, width)
+        return TokenInputs(config.tokens, width, grams=config.grams, buckets=config.buckets)
     if config.image:
         channels, height, width = config.image
         patch = (1, width) if config.rows else config.patch

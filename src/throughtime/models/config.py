@@ -121,6 +121,13 @@ class ModelConfig:
     """Of a classifier: last, ends, mean, max, attention or token; none: each step has a class.
     Empty: mean."""
 
+    grams: int = 0
+    """Of a classifier of texts: tokens of the longest n-grams that have vectors too, at least 2; 0:
+    none has."""
+
+    buckets: int = 65_536
+    """Of n-grams: how many vectors they share."""
+
     around: bool = False
     """Of a classifier: see the whole input, recurrent layers in both directions and a transformer
     as an encoder; else only the past, and there is an answer after every step."""
@@ -187,7 +194,17 @@ class ModelConfig:
         self._one_of("position", POSITIONS)
         self._one_of("norm", ("layer", "rms"))
         self._one_of("feed_forward", FEED_FORWARDS)
-        counts = ("targets", "width", "layers", "heads", "horizon", "patch", "window", "season")
+        counts = (
+            "buckets",
+            "targets",
+            "width",
+            "layers",
+            "heads",
+            "horizon",
+            "patch",
+            "window",
+            "season",
+        )
         for name in (*counts, "lags", "order"):
             self._at_least(name, 1)
         for name in ("tokens", "covariates", "kv_heads", "hidden", "source_tokens"):
@@ -243,7 +260,7 @@ class ModelConfig:
     def _check_classes(self) -> None:
         """What a classifier needs, and what is for it alone."""
         if not self.classes:
-            for name in ("pooling", "around", "image", "rows", "stochastic_depth"):
+            for name in ("pooling", "grams", "around", "image", "rows", "stochastic_depth"):
                 if getattr(self, name) != getattr(ModelConfig, name):
                     raise InputError(f"{name} is for a classifier, which has classes")
             return
@@ -253,10 +270,17 @@ class ModelConfig:
         if not self.pooling:
             object.__setattr__(self, "pooling", "mean")
         self._one_of("pooling", POOLINGS)
+        if self.pooling == "ends" and self.kind == "transformer":
+            raise InputError(
+                "pooling is 'ends', which is for recurrent layers in both directions; a "
+                "transformer has none"
+            )
         if self.kind == "window" and self.around:
             raise InputError("around: the window model sees the past only")
         if self.stochastic_depth and not (self.kind == "transformer" and self.around):
             raise InputError("stochastic_depth is for a transformer that sees all (around)")
+        if self.grams and (self.grams < 2 or not self.tokens):
+            raise InputError(f"grams is {self.grams}, expected at least 2, for texts; or 0")
         if self.rows and not self.image:
             raise InputError("rows is for images")
         if self.image:

@@ -8,6 +8,7 @@ from torch import nn
 
 from throughtime.errors import InputError
 from throughtime.layers.base import check_size
+from throughtime.layers.grams import GramEmbedding, GramState
 from throughtime.layers.stateless import Embedding
 from throughtime.models.level import LevelState, RunningLevel
 from throughtime.models.scaling import RunningScale, ScaleState, Scaling, pad
@@ -66,13 +67,24 @@ class TokenInputs(Inputs):
             the logits of an untrained model are small.
         scaled: multiply vectors by the root of `width` where they are read (Vaswani et al. 2017,
             section 3.4).
+        grams: tokens of the longest n-grams that have vectors too, see
+            [`GramEmbedding`][throughtime.layers.GramEmbedding]; 0: none has. With them there is a
+            state, a `GramState`.
+        buckets: how many vectors n-grams have.
     """
 
     discrete = True
     covariates = 0
 
     def __init__(
-        self, tokens: int, width: int, *, tied: bool = False, scaled: bool = False
+        self,
+        tokens: int,
+        width: int,
+        *,
+        tied: bool = False,
+        scaled: bool = False,
+        grams: int = 0,
+        buckets: int = 65_536,
     ) -> None:
         super().__init__()
         check_size("TokenInputs", "tokens", tokens)
@@ -80,23 +92,28 @@ class TokenInputs(Inputs):
         self.output_size = width
         self.tied = tied
         self.factor = width**0.5 if scaled else 1.0
-        self.embedding = Embedding(tokens + 1, width)
+        self.grams = grams
+        self.embedding: Embedding | GramEmbedding = (
+            GramEmbedding(tokens + 1, width, order=grams, buckets=buckets)
+            if grams
+            else Embedding(tokens + 1, width)
+        )
         if tied:
             nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
     def forward(
         self,
         x: Int[Tensor, "batch time"],
-        state: tuple[()],
+        state: tuple[()] | GramState,
         mask: Bool[Tensor, "batch time"] | None = None,
         reset: Bool[Tensor, "batch time"] | None = None,
         covariates: Tensor | None = None,
-    ) -> tuple[Float[Tensor, "batch time features"], Tensor | None, tuple[()]]:
+    ) -> tuple[Float[Tensor, "batch time features"], Tensor | None, tuple[()] | GramState]:
         """Look up; with `tied` the context is the vectors of the vocabulary."""
-        features, _ = self.embedding(x, (), mask, reset)
+        features, after = self.embedding(x, state, mask, reset)
         if self.factor != 1:
             features = features * self.factor
-        return features, self.embedding.weight[: self.size] if self.tied else None, ()
+        return features, self.embedding.weight[: self.size] if self.tied else None, after
 
     def initial_state(
         self,
@@ -104,8 +121,10 @@ class TokenInputs(Inputs):
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-    ) -> tuple[()]:
-        """Nothing."""
+    ) -> tuple[()] | GramState:
+        """Nothing; what n-grams reach back to where these have vectors."""
+        if isinstance(self.embedding, GramEmbedding):
+            return self.embedding.initial_state(batch_size, device=device, dtype=dtype)
         return ()
 
     def begin(self, batch_size: int) -> Int[Tensor, "batch 1"]:

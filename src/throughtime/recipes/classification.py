@@ -44,13 +44,13 @@ def classification(
         made = fit_width(made, parameters)
     count = len(task.parts.training)
     settings = {"batch_size": max(16, min(128, count // 20)), **(training or {})}
-    each = max(1, count // settings["batch_size"])
+    each = max(1, count // max(1, settings["batch_size"]))  # what cannot be is refused below
     settings = {"epochs": max(PASSES[0], min(PASSES[1], UPDATES // each)), **settings}
     updates = settings["epochs"] * each
     settings = {
         "learning_rate": 1.5e-3 if attends else 3e-3,
         "weight_decay": 0.05 if attends else 0.01,
-        "warmup": updates // 10,
+        "warmup": max(0, updates) // 10,
         "schedule": "cosine",
         "final_rate": 0.02,
         "clip": 1.0,

@@ -47,19 +47,28 @@ class Encoder:
         A text without tokens is the begin marker alone.
 
         Errors:
-            InputError: examples of another kind than in training.
+            InputError: examples of another kind than in training, or numbers beyond the type.
         """
         if examples.kind != self.kind:
             raise InputError(f"there are {examples.kind}, expected {self.kind} as in training")
         if self.kind == "images":
             return examples.values
         if self.kind == "series":
-            return [value.astype(self.number) for value in examples.values]
+            return [*map(self._numbers, examples.names, examples.values)]
         vocabulary = self.vocabulary
         assert vocabulary is not None
         begin = np.array([vocabulary.begin], dtype=np.int64)
         coded = (vocabulary.encode(text)[: self.longest] for text in examples.values)
         return [ids if len(ids) else begin for ids in coded]
+
+    def _numbers(self, name: str, value: np.ndarray) -> np.ndarray:
+        """A series in the type asked for."""
+        with np.errstate(over="ignore"):  # told below, by name
+            found = value.astype(self.number)
+        if np.isinf(found).any():
+            beyond = value[np.isinf(found)][0]
+            raise InputError(f"example {name} has {beyond:g}, which is beyond {self.number}")
+        return found
 
 
 def logits(

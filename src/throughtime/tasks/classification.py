@@ -51,7 +51,8 @@ class Classification:
         empty: texts of training that were left out, for there is nothing in them.
 
     Errors:
-        InputError: a class that only validation or test has, or steps whose labels are not as many.
+        InputError: a class that only validation or test has, steps whose labels are not as many,
+            or a part of them without any.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Classification:
         device: str = "cpu",
     ) -> None:
         check_missing(labels, [("validation", parts.validation), ("test", parts.test)])
+        if labels.kind == "steps":
+            _check_known(parts)
         training = parts.training
         self.empty = 0
         if training.kind == "texts":
@@ -126,8 +129,13 @@ class Classification:
         """Check that the model knows every class and token, and give it the scale of the data.
 
         Errors:
-            InputError: a model of other classes, tokens or numbers.
+            InputError: a model of other classes, tokens or numbers, or one that answers each step
+                where examples have a class, or the other way round.
         """
+        steps = self.labels.kind == "steps"
+        if steps != (model.pool == "none"):
+            expected = "none, for each step has" if steps else "another one, for each example has"
+            raise InputError(f"pooling is {model.pool!r}, expected {expected} a class")
         if model.classes != len(self.labels):
             raise InputError(
                 f"the model knows {model.classes} classes, the data have {len(self.labels)}"
@@ -286,17 +294,30 @@ def loss(
         smooth = targets * (1 - smoothing) + smoothing / 2
         total = binary_cross_entropy_with_logits(found, smooth.to(found.dtype), reduction="sum")
         return total, total.new_tensor(targets.numel()), ()
+    weights = None if weights is None else weights.to(found.device)
     if targets.is_floating_point():  # shares of classes, of images that were mixed
-        targets = targets.to(found.dtype)
-    weights = None if weights is None else weights.to(found)
-    total = cross_entropy(
-        found, targets, weights, ignore_index=UNKNOWN, label_smoothing=smoothing, reduction="sum"
-    )
-    if targets.is_floating_point():
+        return *_of_shares(found, targets, smoothing, weights), ()
+    found, targets = found[targets != UNKNOWN], targets[targets != UNKNOWN]
+    if weights is None:
+        total = cross_entropy(found, targets, label_smoothing=smoothing, reduction="sum")
         return total, total.new_tensor(len(targets)), ()
-    known = targets[targets != UNKNOWN]
-    count = total.new_tensor(len(known)) if weights is None else weights[known].sum()
-    return total, count, ()
+    # Each row by the weight of its own class. `cross_entropy` would weigh the share that smoothing
+    # gives to another class by that one's: a rare class would be the best answer everywhere.
+    rows = cross_entropy(found, targets, label_smoothing=smoothing, reduction="none")
+    return (weights[targets] * rows).sum(), weights[targets].sum(), ()
+
+
+def _of_shares(
+    found: Float[Tensor, "batch classes"],
+    shares: Float[Tensor, "batch classes"],
+    smoothing: float,
+    weights: Float[Tensor, "classes"] | None,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The loss and the weight of rows that are of several classes by shares."""
+    shares = shares if weights is None else shares * weights
+    rows = shares.sum(1, keepdim=True)
+    smooth = (1 - smoothing) * shares + smoothing * rows / shares.shape[1]
+    return -(smooth * found.log_softmax(-1)).sum(), rows.sum()
 
 
 def flat(found: Any) -> Tensor:
@@ -311,6 +332,13 @@ def _score(found: Tensor, targets: Tensor) -> Score:
     else:
         nats = float(cross_entropy(found.double(), targets))
     return Score(nats, nats, float(targets.numel()), ())
+
+
+def _check_known(parts: ExampleParts) -> None:
+    """Refuse parts in which no class of a step is known: nothing could be judged by them."""
+    for name, part in zip(parts._fields, parts, strict=True):
+        if not any(one for label in part.labels or [] for one in label):
+            raise InputError(f"the {name} part has no step with a label, expected some")
 
 
 def _aligned(examples: Examples, values: Any, targets: list[Any], longest: int) -> list[Any]:

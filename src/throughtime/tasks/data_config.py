@@ -119,9 +119,6 @@ class DataConfig:
             )
         if self.labels not in (None, *LABELLINGS):
             raise InputError(f"labels is {self.labels!r}, expected one of {', '.join(LABELLINGS)}")
-        if self.task != "classify" and (self.validation is None) != (self.test is None):
-            missing, there = ("validation", "test") if self.test else ("test", "validation")
-            raise InputError(f"{missing} is not given, expected it beside {there}")
         for name in ("horizon", "vocabulary", "longest"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | None):

@@ -59,7 +59,8 @@ def load_labelled(config: DataConfig, *, labels: bool = True) -> Examples | Exam
 
 def _read(path: Path, config: DataConfig, *, labels: bool = True) -> Examples:
     """The examples of one name."""
-    if images.is_images(path) or (not labels and path.is_dir()):
+    arrays = path.suffix.lower() == ".npz"  # whatever is wrong with it, it is no table
+    if images.is_images(path) or arrays or (not labels and path.is_dir()):
         return images.read_images(path, image_size=image_size(config), labelled=labels)
     if config.image_size is not None:
         raise InputError(f"image_size is for images, and {path.name} is none")

@@ -53,6 +53,9 @@ def _load(config: DataConfig) -> Loaded:
         kind, task = _kind(loaded)
         if config.task not in (None, task):
             raise InputError(f"{name} is {kind}, it cannot be used for --task {config.task}")
+        for part in ("validation", "test"):
+            if getattr(config, part) is not None:
+                raise InputError(f"{name} is built in, and {part} is for files; --split cuts it")
         size = image_size(config)
         if isinstance(loaded, Examples) and size is not None:
             loaded = replace(loaded, values=resize(loaded.values, size))
@@ -74,13 +77,19 @@ def _load(config: DataConfig) -> Loaded:
 
 def _classifies(config: DataConfig, path: Path) -> bool:
     """Whether classes are asked for, or the data are for nothing else."""
-    if config.task is not None or _told_of_pairs(config):
+    if config.task is not None:
         return config.task == "classify"
+    pairs = [name for name in _said(config, OF_PAIRS) if name not in OF_BOTH]
+    if pairs or _names_two(config):
+        return False
     return bool(_said(config, OF_CLASSES)) or looks_labelled(path)
 
 
 def _load_pairs(config: DataConfig) -> PairTexts | PairParts:
     """Pairs of one name that will be cut, or of three."""
+    if (config.validation is None) != (config.test is None):
+        missing, there = ("validation", "test") if config.test else ("test", "validation")
+        raise InputError(f"{missing} is not given, expected it beside {there}")
     if config.validation is None or config.test is None:
         return read_pairs(config.source, direction=config.direction, encoding=config.encoding)
     if config.split != DataConfig.split:
@@ -97,8 +106,9 @@ def _load_folder(folder: Path, config: DataConfig) -> TextParts | PairParts:
     """The texts or pairs of a folder that holds some for each part."""
     if config.split != DataConfig.split:
         raise InputError(f"{folder} has a file for each part, and split is for a single file")
-    if config.validation is not None:
-        raise InputError(f"{folder} is a folder with all parts, and validation is for one file")
+    for part in ("validation", "test"):
+        if getattr(config, part) is not None:
+            raise InputError(f"{folder} is a folder with all parts, and {part} is for one file")
     if config.task == "translate" or _told_of_pairs(config) or _has_pairs(folder):
         return read_pair_parts(folder, direction=config.direction, encoding=config.encoding)
     tasks = {config.task or _task_of(path) for path in part_files(folder).values()}
@@ -132,6 +142,8 @@ OF_CLASSES = ("label", "text", "features", "labels", "weighted", "image_size", "
 OF_BOTH = ("validation", "test", "longest")
 OF_ROWS = ("id", "time")
 """Columns that labelled series have too."""
+OF_COLUMNS = ("label", "text", "features")
+"""What only files with columns or fields have; images have folders, or arrays."""
 
 
 def _said(config: DataConfig, names: tuple[str, ...]) -> list[str]:
@@ -141,8 +153,12 @@ def _said(config: DataConfig, names: tuple[str, ...]) -> list[str]:
 
 def _told_of_pairs(config: DataConfig) -> bool:
     """Whether something was said that only pairs have, or two files were named."""
-    two = "," in config.source and not Path(config.source).exists()
-    return two or bool(_said(config, OF_PAIRS))
+    return _names_two(config) or bool(_said(config, OF_PAIRS))
+
+
+def _names_two(config: DataConfig) -> bool:
+    """Whether the source is two files, one of each side of pairs."""
+    return "," in config.source and not Path(config.source).exists()
 
 
 def _kind(loaded: Loaded) -> tuple[str, str]:
@@ -165,7 +181,10 @@ def _check_told(config: DataConfig, loaded: Loaded) -> None:
         for name in told
         if task != "forecast" and not (classes and name in OF_ROWS)
     ]
-    if not classes:
+    if isinstance(loaded, Examples | ExampleParts):
+        kind = f"labelled {_kind_of(loaded)}"
+        wrong += _wrong_of_examples(config, _kind_of(loaded))
+    else:
         wrong += [(name, "classes") for name in _said(config, OF_CLASSES)]
     if task == "forecast":
         wrong += [(name, "text") for name in _said(config, OF_TEXTS)]
@@ -177,6 +196,23 @@ def _check_told(config: DataConfig, loaded: Loaded) -> None:
             wrong.append((f"tokens {config.tokens}", "pairs"))
     if wrong:
         raise InputError(f"{config.source} is {kind}, and {wrong[0][0]} is for {wrong[0][1]}")
+
+
+def _kind_of(loaded: Examples | ExampleParts) -> str:
+    return loaded.kind if isinstance(loaded, Examples) else loaded.training.kind
+
+
+def _wrong_of_examples(config: DataConfig, kind: str) -> list[tuple[str, str]]:
+    """What was said of examples that only those of another kind have, and which."""
+    wrong = []
+    if kind == "images":
+        told = [*_said(config, OF_COLUMNS), *(name for name in _told(config.columns))]
+        wrong = [(name, "texts and series") for name in told]
+        if config.labels not in (None, "one"):
+            wrong.append((f"labels {config.labels}", "texts and series"))
+    if kind != "texts":
+        wrong += [(name, "texts") for name in _said(config, ("longest",))]
+    return wrong
 
 
 def _task_of(path: Path) -> str:
