@@ -30,8 +30,8 @@ from throughtime.training.run import load_run, read_config
 
 DATA = {
     "speakers": {},
-    "reviews": {"tokens": "characters", "vocabulary": 2500},
-    "clothing": {"augment": "shift=2,flip"},
+    "reviews": {"tokens": "characters", "vocabulary": 2500, "longest": 140},
+    "clothing": {"augment": "shift=1,flip"},
 }
 KINDS = {
     "speakers": "window,rnn,lstm,gru,transformer",

@@ -7,6 +7,8 @@ import pytest
 
 from tests.commands.class_files import TINY, texts, write_images, write_texts, write_ts
 from tests.commands.conftest import fine, refusal
+from throughtime.commands.checking import able
+from throughtime.models.config import NEURAL
 from throughtime.training.run import load_run
 
 
@@ -108,8 +110,25 @@ def test_compare_has_every_model_and_every_baseline(tmp_path):
     assert (tmp_path / "out" / "gru-1" / "labels.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({"pooling": "token"}, "rnn lstm gru transformer"),
+        ({"pooling": "ends"}, "rnn lstm gru"),
+        ({"causal": False}, "rnn lstm gru transformer"),
+        ({"causal": True}, "window rnn lstm gru transformer"),
+        ({"stochastic_depth": 0.1}, "transformer"),
+    ],
+)
+def test_kinds_that_cannot_be_what_was_asked_are_left_out(options, left):
+    usual = {"pooling": None, "causal": None, "stochastic_depth": None}
+    assert " ".join(able({**usual, **options}, NEURAL)) == left
+
+
 def test_published_recipes_are_for_their_data(tmp_path):
     fine("fit", "digits", "--recipe", "clothing-gru", "--steps", "2", "--out", tmp_path / "run")
     said = refusal("fit", write_ts(tmp_path / "s.ts"), "--recipe", "clothing-gru", "--out",
                    tmp_path / "other", "--quiet")  # fmt: skip
     assert said == "clothing-gru is for labelled images, one class for each"
+    said = refusal("fit", "digits", "--recipe", "reviews-gru", "--out", tmp_path / "other", "-q")
+    assert said == "reviews-gru is for labelled texts, one class for each"

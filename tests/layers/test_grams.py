@@ -75,6 +75,19 @@ def test_gradients_reach_the_n_grams_that_occur_alone():
     assert touched == sorted(set(layer.bucket(windows).flatten().tolist()))
 
 
+def test_dropout_leaves_out_whole_n_grams_in_training_alone():
+    layer = GramEmbedding(9, 4, order=3, dropout=0.25)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.ones_(layer.grams)
+    x = torch.randint(9, (50, 40))
+    assert bool((layer.eval()(x)[0] == 2).all())
+    y = layer.train()(x)[0]
+    assert bool((y == y[..., :1]).all())
+    shares = torch.stack([((y[..., 0] - n / 0.75).abs() < 1e-5).double().mean() for n in (0, 1, 2)])
+    expected = torch.tensor([0.25**2, 2 * 0.25 * 0.75, 0.75**2]).double()
+    torch.testing.assert_close(shares, expected, rtol=0, atol=0.04)
+
+
 def test_a_state_in_a_file(tmp_path):
     model = Classifier(TokenInputs(9, 4, grams=3, buckets=50), GRU(4, 5), classes=2).eval()
     torch.nn.init.normal_(model.inputs.embedding.grams)
@@ -107,6 +120,7 @@ def test_a_configuration_says_so():
     [
         (lambda: GramEmbedding(9, 4, order=1), "order is 1, expected at least 2 tokens"),
         (lambda: GramEmbedding(9, 4, buckets=0), "buckets"),
+        (lambda: GramEmbedding(9, 4, dropout=1.0), "dropout is 1.0, expected a probability"),
         (lambda: layer_of()(torch.rand(2, 3)), "x is torch.float32 of shape"),
         (lambda: layer_of()(torch.zeros(2, 3, 1).long()), r"of shape \[2, 3, 1\]"),
     ],

@@ -83,3 +83,21 @@ def check_heeded(options: dict[str, Any], kind: str, models: Collection[str]) ->
         raise InputError("--patch is for squares, and rows of pixels are read; --patches cuts some")
     if options["reach"] is not None and not options["causal"]:
         raise InputError("--reach is for a transformer that sees the past only; --causal makes one")
+
+
+def able(options: dict[str, Any], kinds: Collection[str]) -> tuple[str, ...]:
+    """Of the kinds that nobody asked for by name, those that can be what the options say.
+
+    Args:
+        options: those of a command, by the names of its parameters.
+        kinds: of models that tell classes.
+    """
+    pooling = options["pooling"]
+    unable: set[str] = set()
+    if pooling in ("ends", "token") or options["causal"] is False:
+        unable.add("window")
+    if pooling == "ends":
+        unable.add("transformer")
+    if options["stochastic_depth"]:
+        unable |= {"window", *CELLS}
+    return tuple(kind for kind in kinds if kind not in unable)

@@ -13,8 +13,6 @@ from throughtime.tasks.classification import Classification
 WORST = 12
 """Rows that are shown with what the best model took them for."""
 
-BINS = 10
-
 LARGE_GAP = 5.0
 """Points of calibration error from which a sentence says that probabilities cannot be trusted."""
 
@@ -122,7 +120,7 @@ def _known(task: Classification, entry: Entry) -> np.ndarray:
 
 
 def _reliability(task: Classification, entry: Entry) -> Reliability:
-    seen = reliability(_known(task, entry), _targets(task), BINS)
+    seen = reliability(_known(task, entry), _targets(task))
     assert entry.told is not None
     return Reliability(
         entry.name, seen.edges, seen.confidence, seen.accuracy, seen.count,

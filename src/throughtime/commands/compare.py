@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from throughtime.commands import class_options, options, pair_options
-from throughtime.commands.checking import check_attends, check_pairs
+from throughtime.commands.checking import able, check_attends, check_pairs
 from throughtime.commands.class_entries import ClassRuleEntry
 from throughtime.commands.console import progress_bar, say, show_table
 from throughtime.commands.entries import Entry
@@ -25,6 +25,7 @@ from throughtime.errors import InputError
 from throughtime.inspect.report import write_report
 from throughtime.models.config import NEURAL
 from throughtime.state import write_atomically
+from throughtime.tasks.classification import Classification
 from throughtime.tasks.data_config import DataConfig
 from throughtime.tasks.opening import Opened
 from throughtime.tasks.translation import Translation
@@ -142,6 +143,8 @@ def compare(
     opened = open_and_show(given, quiet=quiet)
     if isinstance(opened.task, Translation):
         chosen = OF_PAIRS if models is None else check_pairs("--models", chosen)
+    elif isinstance(opened.task, Classification) and models is None:
+        chosen = able(given, chosen)
     out = folder_for(out, "comparison", source)
     entries = [*model_entries(opened, chosen, given), *baseline_entries(opened, given)]
     for entry in entries:

@@ -43,6 +43,8 @@ class GramEmbedding(Layer):
         output_size: features of each vector.
         order: N, tokens of the longest n-grams, at least 2.
         buckets: how many vectors n-grams have.
+        dropout: the share of n-grams that are left out in training, each as a whole, in [0, 1):
+            rare ones are learnt by heart otherwise.
 
     Attributes:
         weight: E, `[tokens, output_size]`; normal with deviation 1.
@@ -74,7 +76,13 @@ class GramEmbedding(Layer):
     """
 
     def __init__(
-        self, tokens: int, output_size: int, *, order: int = 4, buckets: int = 65_536
+        self,
+        tokens: int,
+        output_size: int,
+        *,
+        order: int = 4,
+        buckets: int = 65_536,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_size("GramEmbedding", "tokens", tokens)
@@ -82,6 +90,11 @@ class GramEmbedding(Layer):
         check_size("GramEmbedding", "buckets", buckets)
         if isinstance(order, bool) or not isinstance(order, int) or order < 2:
             raise InputError(f"GramEmbedding: order is {order!r}, expected at least 2 tokens")
+        if not 0 <= dropout < 1:
+            raise InputError(
+                f"GramEmbedding: dropout is {dropout}, expected a probability in [0, 1)"
+            )
+        self.dropout = dropout
         self.tokens = tokens
         self.order = order
         self.buckets = buckets
@@ -131,8 +144,11 @@ class GramEmbedding(Layer):
         # Ids are whole below 2**53: as doubles they pass a window of numbers unharmed.
         before = WindowState(state.past.double().unsqueeze(-1))
         windows, after = self.window.run((x + 1).double().unsqueeze(-1), before, mask, reset)
-        grams = functional.embedding(self.bucket(windows.long()), self.grams).sum(-2)
-        y = functional.embedding(x, self.weight) + grams
+        grams = functional.embedding(self.bucket(windows.long()), self.grams)
+        if self.training and self.dropout:
+            kept = torch.rand(grams.shape[:-1], device=grams.device) >= self.dropout
+            grams = grams * (kept.unsqueeze(-1) / (1 - self.dropout))
+        y = functional.embedding(x, self.weight) + grams.sum(-2)
         if mask is not None:
             y = torch.where(mask.unsqueeze(-1), y, 0)
         return y, GramState(after.past.squeeze(-1).long())
@@ -149,5 +165,5 @@ class GramEmbedding(Layer):
         """Sizes, for printing."""
         return (
             f"tokens={self.tokens}, output_size={self.output_size}, order={self.order}, "
-            f"buckets={self.buckets}"
+            f"buckets={self.buckets}, dropout={self.dropout}"
         )

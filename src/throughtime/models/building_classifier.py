@@ -48,7 +48,10 @@ def _inputs(config: ModelConfig) -> TokenInputs | NumberInputs | ImageInputs:
         # More features than tokens would tell nothing more; to a transformer they are added.
         whole = config.kind == "transformer"
         width = config.width if whole else min(config.width, config.tokens)
-        return TokenInputs(config.tokens, width, grams=config.grams, buckets=config.buckets)
+        return TokenInputs(
+            config.tokens, width,
+            grams=config.grams, buckets=config.buckets, dropout=config.dropout,
+        )  # fmt: skip
     if config.image:
         channels, height, width = config.image
         patch = (1, width) if config.rows else config.patch

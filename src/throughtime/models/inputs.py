@@ -71,6 +71,7 @@ class TokenInputs(Inputs):
             [`GramEmbedding`][throughtime.layers.GramEmbedding]; 0: none has. With them there is a
             state, a `GramState`.
         buckets: how many vectors n-grams have.
+        dropout: the share of n-grams that are left out in training.
     """
 
     discrete = True
@@ -85,6 +86,7 @@ class TokenInputs(Inputs):
         scaled: bool = False,
         grams: int = 0,
         buckets: int = 65_536,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_size("TokenInputs", "tokens", tokens)
@@ -94,7 +96,7 @@ class TokenInputs(Inputs):
         self.factor = width**0.5 if scaled else 1.0
         self.grams = grams
         self.embedding: Embedding | GramEmbedding = (
-            GramEmbedding(tokens + 1, width, order=grams, buckets=buckets)
+            GramEmbedding(tokens + 1, width, order=grams, buckets=buckets, dropout=dropout)
             if grams
             else Embedding(tokens + 1, width)
         )

@@ -4,7 +4,7 @@ from throughtime.recipes.classification import classification
 from throughtime.recipes.forecast import forecast
 from throughtime.recipes.language import language
 from throughtime.recipes.published import ptb_small_lstm, shakespeare_transformer
-from throughtime.recipes.published_classes import CLASSES, clothing
+from throughtime.recipes.published_classes import CLASSES, clothing, reviews
 from throughtime.recipes.published_pairs import PAIRS, captions, pronunciation
 from throughtime.recipes.translation import translation
 
@@ -17,6 +17,7 @@ __all__ = [
     "language",
     "pronunciation",
     "ptb_small_lstm",
+    "reviews",
     "shakespeare_transformer",
     "translation",
 ]

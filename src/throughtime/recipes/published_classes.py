@@ -16,9 +16,10 @@ def clothing(
     """Small grey images, some ten thousand, such as Fashion-MNIST.
 
     Transformer: four blocks of 64 with four heads over squares of 4 x 4 pixels, the mean of which
-    is classified, about 205,000 parameters; label smoothing of 0.1. GRU: one layer of 128 in both
-    directions over the rows of pixels. For both the learning rate falls as half a wave; images
-    should be shifted and mirrored in training, `--augment shift=2,flip`.
+    is classified, about 205,000 parameters; label smoothing of 0.1, and what is kept is the mean of
+    the weights after three epochs. GRU: one layer of 128 in both directions over the rows of
+    pixels. For both the learning rate falls as half a wave; images should be shifted and mirrored
+    in training, `--augment shift=1,flip`.
 
     On Fashion-MNIST a vision Transformer of that size has been published at 92.3 %, recurrent
     networks over rows at 89.7 %.
@@ -38,9 +39,51 @@ def clothing(
     if attends:
         model = {"width": 64, "layers": 4, "dropout": 0.0, "smoothing": 0.1}
     settings = {
-        "learning_rate": 2e-3,
-        "epochs": 36 if attends else 15,
+        "learning_rate": 3e-3 if attends else 2e-3,
+        "warmup": 1000 if attends else 300,
+        "epochs": 48 if attends else 12,
         "batch_size": 128,
+        "average": 3,
+        "measure": "accuracy",
+        **(training or {}),
+    }
+    return classification(opened, kind, parameters=None, model=model, training=settings)
+
+
+def reviews(
+    opened: Opened, kind: str = "gru", *, training: dict[str, Any] | None = None
+) -> RunConfig:
+    """Short texts, some hundred thousand, such as the film reviews of NSMC.
+
+    One layer of 80 in both directions reads characters, each with the n-grams of two to five that
+    end in it (262,144 buckets); the maximum over time is classified. Dropout of 0.5, also of whole
+    n-grams, label smoothing of 0.1, five passes, and what is kept is the mean of the weights after
+    the last two.
+
+    On NSMC a BiLSTM has been published at 86.5 %, self-attention at 87.7 %, and logistic regression
+    on n-grams of characters comes to 87.4 %.
+
+    Args:
+        opened: the data, `--tokens characters --vocabulary 2500`.
+        kind: `gru`, `lstm` or `rnn`.
+        training: fields of `TrainingConfig` to set otherwise.
+    """
+    _check(opened, f"reviews-{kind}", "texts")
+    model = {
+        "width": 80,
+        "grams": 5,
+        "buckets": 262_144,
+        "pooling": "max",
+        "dropout": 0.5,
+        "smoothing": 0.1,
+    }
+    settings = {
+        "learning_rate": 2e-3,
+        "warmup": 300,
+        "epochs": 5,
+        "batch_size": 128,
+        "average": 2,
+        "measure": "accuracy",
         **(training or {}),
     }
     return classification(opened, kind, parameters=None, model=model, training=settings)
@@ -54,5 +97,6 @@ def _check(opened: Opened, name: str, kind: str) -> None:
 
 CLASSES = {
     **{f"clothing-{kind}": partial(clothing, kind=kind) for kind in ("transformer", "gru")},
+    "reviews-gru": partial(reviews, kind="gru"),
 }
 """By the names that commands know them by."""
