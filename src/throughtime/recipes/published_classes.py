@@ -57,8 +57,8 @@ def reviews(
 
     One layer of 80 in both directions reads characters, each with the n-grams of two to five that
     end in it (262,144 buckets); the maximum over time is classified. Dropout of 0.5, also of whole
-    n-grams, label smoothing of 0.1, five passes, and what is kept is the mean of the weights after
-    the last two.
+    n-grams, label smoothing of 0.1, weight decay of 0.1 and three passes: with more the vectors of
+    rare n-grams are learnt by heart.
 
     On NSMC a BiLSTM has been published at 86.5 %, self-attention at 87.7 %, and logistic regression
     on n-grams of characters comes to 87.4 %.
@@ -80,9 +80,9 @@ def reviews(
     settings = {
         "learning_rate": 2e-3,
         "warmup": 300,
-        "epochs": 5,
+        "weight_decay": 0.1,
+        "epochs": 3,
         "batch_size": 128,
-        "average": 2,
         "measure": "accuracy",
         **(training or {}),
     }
