@@ -13,6 +13,7 @@ from throughtime.data.batches import (
     mask_from_lengths,
 )
 from throughtime.data.corpus import TextParts, read_parts
+from throughtime.data.probes import FreshProbes, Probe, adding, copying, first_symbol, parity
 from throughtime.data.reading import read_text
 from throughtime.data.streams import (
     ArraySource,
@@ -36,7 +37,9 @@ __all__ = [
     "Batch",
     "ConcatenatedSource",
     "FileSource",
+    "FreshProbes",
     "PaddingReport",
+    "Probe",
     "RaggedBatches",
     "Record",
     "SlicedSource",
@@ -46,8 +49,12 @@ __all__ = [
     "TextParts",
     "Vocabulary",
     "Windows",
+    "adding",
+    "copying",
     "encode_documents",
+    "first_symbol",
     "mask_from_lengths",
+    "parity",
     "read_parts",
     "read_text",
     "split_documents",
