@@ -1,6 +1,7 @@
 """Jacobians of single steps, and how fast their product grows."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -174,3 +175,68 @@ def test_bad_input_is_refused(x, options, message):
 def test_layers_that_are_not_recurrent_are_refused(layer):
     with pytest.raises(InputError, match=r"layer is (Linear|Stack), expected a recurrent one"):
         recurrent_jacobians(layer, torch.zeros(1, 4, 1))
+
+
+# Through many steps
+
+
+def differences(layers, x, w, t, s, epsilon=1e-5):
+    """Norms of d (w output_t) / d state_s of each layer of a stack, by central differences."""
+    states: list[Any] = [layer.initial_state(1) for layer in layers]
+    befores = []
+    for j in range(s + 1):
+        now = x[:, j : j + 1]
+        for place, layer in enumerate(layers):
+            now, states[place] = layer(now, states[place])
+        befores.append(list(states))
+
+    def after(place, part, unit, step):
+        """The output at t, had this number of the state of that layer at s been other."""
+        states = list(befores[s - 1]) if s else [layer.initial_state(1) for layer in layers]
+        now = x
+        for j in range(s, t + 1):
+            now = x[:, j : j + 1]
+            for index, layer in enumerate(layers):
+                now, states[index] = layer(now, states[index])
+                if (j, index) == (s, place):
+                    parts = [one.clone() for one in states[index]]
+                    parts[part][0, unit] += step
+                    states[index] = type(states[index])(*parts)
+                    now = states[index].hidden.unsqueeze(1)
+        return float(now[0, 0] @ w)
+
+    found = []
+    with torch.no_grad():
+        for place, layer in enumerate(layers):
+            slopes = [
+                (after(place, part, unit, epsilon) - after(place, part, unit, -epsilon))
+                / (2 * epsilon)
+                for part in range(len(layer.State._fields))
+                for unit in range(layer.hidden_size)
+            ]
+            found.append(math.hypot(*slopes))
+    return found
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [RNN(2, 3)],
+        [LSTM(2, 3)],
+        [GRU(2, 3)],
+        [GRU(2, 3, reset_after=False)],
+        [LSTM(2, 3), GRU(3, 2)],
+    ],
+    ids=["rnn", "lstm", "gru", "gru-before", "lstm-gru"],
+)
+def test_norms_are_those_of_finite_differences(layers):
+    layers = [layer.double() for layer in layers]
+    x, w = torch.randn(1, 6, 2).double(), torch.randn(layers[-1].hidden_size).double()
+    # The loss of a single step, so that nothing is averaged.
+    flow = gradient_flow(Stack(*layers), x, loss=lambda output: output @ w, lags=range(6))
+    each = [differences(layers, x, w, t=5, s=5 - k) for k in range(6)]
+    assert [*flow.curves] == [
+        f"{place}.{type(layer).__name__}" for place, layer in enumerate(layers)
+    ]
+    for place, curve in enumerate(flow.curves.values()):
+        assert curve == pytest.approx([norms[place] for norms in each], rel=1e-6)

@@ -46,8 +46,7 @@ Loss = Callable[[Tensor], Tensor]
 class GradientFlow:
     r"""Norms of gradients against how far back they reach; prints as a table.
 
-    Curves of the same lags may be put side by side:
-    `GradientFlow(a.lags, {**a.curves, **b.curves})`.
+    Those of the same lags may stand together: `GradientFlow(a.lags, {**a.curves, **b.curves})`.
 
     Attributes:
         lags: k in steps, ascending.
@@ -320,10 +319,8 @@ def _flow(
 def _lags(name: str, lags: Sequence[int] | None, steps: int) -> tuple[int, ...]:
     chosen = range(steps - steps // 4) if lags is None else sorted(set(lags))
     if not chosen or chosen[0] < 0 or chosen[-1] >= steps:
-        raise InputError(
-            f"{name}: lags are {[*chosen]}, expected some from 0 to {steps - 1}, as the longest "
-            f"row has {steps} steps"
-        )
+        some = f"some from 0 to {steps - 1}, as the longest row has {steps} steps"
+        raise InputError(f"{name}: lags are {[*chosen]}, expected {some}")
     return tuple(chosen)
 
 
