@@ -225,6 +225,8 @@ TABLES = {
     "reversal": ("reversal", lambda found: reversal.lines(found["found"])),
     "pairs-pronunciation": ("pairs-pronunciation", of_pairs("pronunciation")),
     "classes-speakers": ("classes-speakers", of_classes("speakers")),
+    "classes-reviews": ("classes-reviews", of_classes("reviews")),
+    "classes-clothing": ("classes-clothing", of_classes("clothing")),
     "vision": ("vision", vision.lines),
     "translation": ("translation", lambda found: translation.beside(found["rows"])),
 }
