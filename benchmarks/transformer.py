@@ -24,9 +24,9 @@ class HandWritten(nn.Module):
     """A GPT as one writes it with torch's fused attention, and nothing else."""
 
     class Block(nn.Module):
-        def __init__(self, width, heads):
+        def __init__(self, width, heads, *, causal=True):
             super().__init__()
-            self.heads = heads
+            self.heads, self.causal = heads, causal
             self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
             self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
             self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -35,7 +35,7 @@ class HandWritten(nn.Module):
             batch, time, width = x.shape
             heads = self.qkv(self.norm1(x)).view(batch, time, 3, self.heads, -1)
             q, k, v = heads.permute(2, 0, 3, 1, 4)
-            seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            seen = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
             x = x + self.out(seen.transpose(1, 2).reshape(batch, time, width))
             return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
 

@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks import record
+from benchmarks.transformer import HandWritten as TextTransformer
+from benchmarks.transformer import update
 from throughtime.commands.clocks import in_turn, matrix_rates
 from throughtime.data.example_batches import ExampleBatch
 from throughtime.models.building import make
@@ -27,27 +29,13 @@ SIZES = {"4 x 64": (4, 64, 4), "6 x 128": (6, 128, 4)}
 class HandWritten(nn.Module):
     """A vision Transformer as one writes it with torch's fused attention, and nothing else."""
 
-    class Block(nn.Module):
-        def __init__(self, width, heads):
-            super().__init__()
-            self.heads = heads
-            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-        def forward(self, x):
-            batch, time, width = x.shape
-            heads = self.qkv(self.norm1(x)).view(batch, time, 3, self.heads, -1)
-            q, k, v = heads.permute(2, 0, 3, 1, 4)
-            seen = functional.scaled_dot_product_attention(q, k, v)
-            x = x + self.out(seen.transpose(1, 2).reshape(batch, time, width))
-            return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
-
     def __init__(self, layers, width, heads):
         super().__init__()
         self.cut = nn.Conv2d(1, width, PATCH, PATCH)
         self.place = nn.Parameter(torch.randn((IMAGE // PATCH) ** 2, width) * 0.02)
-        self.blocks = nn.Sequential(*(self.Block(width, heads) for _ in range(layers)))
+        self.blocks = nn.Sequential(
+            *(TextTransformer.Block(width, heads, causal=False) for _ in range(layers))
+        )
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, CLASSES)
 
     def loss(self, x, y):
@@ -86,21 +74,6 @@ class Ours(nn.Module):
 WAYS = {"throughtime": Ours, "hand-written": HandWritten, "torch.nn": TorchEncoder}
 
 
-def training_step(model, x, y, *, half):
-    """One update of the weights, as a function without arguments."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-
-    def run():
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            loss = model.loss(x, y)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.detach()
-
-    return run
-
-
 def operations(layers, width):
     """Of products in a training step: three times those of forward, two for each weight."""
     steps = (IMAGE // PATCH) ** 2
@@ -114,7 +87,7 @@ def measure(name, seconds, *, half):
     x = torch.randint(0, 256, (BATCH, 1, IMAGE, IMAGE), dtype=torch.uint8)
     y = torch.randint(0, CLASSES, (BATCH,))
     models = {way: make_one(layers, width, heads) for way, make_one in WAYS.items()}
-    runs = {way: training_step(model, x, y, half=half) for way, model in models.items()}
+    runs = {way: update(model, x, y, half=half) for way, model in models.items()}
     return [
         {
             "size": f"{name}, bfloat16" if half else name,

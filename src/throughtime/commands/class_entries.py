@@ -81,8 +81,8 @@ def class_rules(task: Classification) -> list[ClassRuleEntry]:
     return [ClassRuleEntry(name) for name, rule in RULES.items() if rule.applies(task.labels.kind)]
 
 
-def class_measures(model: Classifier, task: Classification) -> dict[str, Any]:
-    """What is told of a classifier."""
+def class_measures(model: Classifier, task: Classification, found: Any) -> dict[str, Any]:
+    """What is told of a classifier, `found` being its logits of the test part."""
     values, _ = task.coded("test")
     return {
         "answer": time_per_answer(
@@ -90,11 +90,11 @@ def class_measures(model: Classifier, task: Classification) -> dict[str, Any]:
         ),
         "validation": task.validate(model).nats,
         "temperature": float(model.temperature),
-        **task.metrics(model),
+        **task.metrics(model, found=found),
     }
 
 
-def classified(model: Classifier, task: Classification) -> Told:
-    """What a classifier says of the test part."""
-    found = probabilities(flat(task.logits(model)), task.labels.kind)
-    return Told(found, task.early(model), float(model.temperature))
+def classified(model: Classifier, task: Classification, found: Any) -> Told:
+    """What a classifier says of the test part, `found` being its logits of it."""
+    shares = probabilities(flat(found), task.labels.kind)
+    return Told(shares, task.early(model), float(model.temperature))

@@ -101,8 +101,9 @@ class ModelEntry(Entry):
             "seconds": fitted.seconds,
         }
         if isinstance(task, Classification):
-            self.told = self.told or classified(fitted.model, task)
-            measured |= class_measures(fitted.model, task)
+            found = task.logits(fitted.model)
+            self.told = self.told or classified(fitted.model, task, found)
+            measured |= class_measures(fitted.model, task, found)
         elif isinstance(task, Translation):
             measured |= self._answered(fitted, task)
         else:

@@ -24,7 +24,13 @@ from throughtime.models.heads import (
     StudentT,
 )
 from throughtime.models.inputs import Inputs, NumberInputs, TokenInputs
-from throughtime.models.parts import block_options, draw_evenly, encoder_of, single_layer
+from throughtime.models.parts import (
+    block_options,
+    draw_evenly,
+    encoder_of,
+    single_layer,
+    token_width,
+)
 
 Model = Autoregressive | EncoderDecoder | Classifier
 """What a configuration may describe."""
@@ -94,11 +100,7 @@ def _looking(config: ModelConfig, memory_size: int, bridge: str) -> Layer:
 
 def _inputs(config: ModelConfig) -> Inputs:
     if config.tokens:
-        # More features than tokens would tell nothing more, and cost a product in every step; to a
-        # transformer they are added as they are.
-        whole = config.tied or config.kind == "transformer"
-        features = config.width if whole else min(config.width, config.tokens)
-        return TokenInputs(config.tokens, features, tied=config.tied)
+        return TokenInputs(config.tokens, token_width(config), tied=config.tied)
     return NumberInputs(
         config.targets,
         covariates=config.covariates,

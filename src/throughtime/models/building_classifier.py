@@ -9,7 +9,7 @@ from throughtime.models.classifier import Classifier
 from throughtime.models.config import ModelConfig
 from throughtime.models.image_inputs import ImageInputs
 from throughtime.models.inputs import NumberInputs, TokenInputs
-from throughtime.models.parts import draw_evenly, encoder_of
+from throughtime.models.parts import draw_evenly, encoder_of, token_width
 
 Causal = Callable[[ModelConfig, int], Layer]
 """From a configuration and the features it reads to a body that sees the past."""
@@ -45,11 +45,8 @@ def build_classifier(config: ModelConfig, causal: Causal) -> Classifier:
 
 def _inputs(config: ModelConfig) -> TokenInputs | NumberInputs | ImageInputs:
     if config.tokens:
-        # More features than tokens would tell nothing more; to a transformer they are added.
-        whole = config.kind == "transformer"
-        width = config.width if whole else min(config.width, config.tokens)
         return TokenInputs(
-            config.tokens, width,
+            config.tokens, token_width(config),
             grams=config.grams, buckets=config.buckets, dropout=config.dropout,
         )  # fmt: skip
     if config.image:

@@ -194,18 +194,8 @@ class ModelConfig:
         self._one_of("position", POSITIONS)
         self._one_of("norm", ("layer", "rms"))
         self._one_of("feed_forward", FEED_FORWARDS)
-        counts = (
-            "buckets",
-            "targets",
-            "width",
-            "layers",
-            "heads",
-            "horizon",
-            "patch",
-            "window",
-            "season",
-        )
-        for name in (*counts, "lags", "order"):
+        counts = ("targets", "width", "layers", "heads", "horizon", "patch", "window", "season")
+        for name in (*counts, "lags", "order", "buckets"):
             self._at_least(name, 1)
         for name in ("tokens", "covariates", "kv_heads", "hidden", "source_tokens"):
             self._at_least(name, 0)

@@ -49,6 +49,16 @@ def block_options(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+def token_width(config: ModelConfig) -> int:
+    """Features of the vector of a token.
+
+    More than tokens would tell nothing more, and cost a product in every step; a transformer adds
+    to them as they are, and a tied head uses them again.
+    """
+    whole = config.tied or config.kind == "transformer"
+    return config.width if whole else min(config.width, config.tokens)
+
+
 def encoder_of(config: ModelConfig, features: int, kind: str, layers: int) -> Layer:
     """Layers that see the whole input; dropout before the first and after each."""
     if kind == "transformer":

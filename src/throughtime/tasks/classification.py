@@ -206,9 +206,15 @@ class Classification:
             probabilities, targets = probabilities[flat >= 0], flat[flat >= 0]
         return class_scores(probabilities, targets)
 
-    def metrics(self, model: Classifier, part: str = "test") -> dict[str, float]:
-        """What is told of a model on a part."""
-        found = self.logits(model, part)
+    def metrics(self, model: Classifier, part: str = "test", found: Any = None) -> dict[str, float]:
+        """What is told of a model on a part.
+
+        Args:
+            model: the model.
+            part: of the data.
+            found: its `logits` of this part, if they are there; None computes them.
+        """
+        found = self.logits(model, part) if found is None else found
         scored = self.score(probabilities(flat(found), self.labels.kind), part)
         return {"nats": _score(*self.known(found, part)).nats, **scored}
 
