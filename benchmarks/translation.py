@@ -56,7 +56,7 @@ def cases(given):
 # Floors
 
 
-def floors(model, sources, written, beams, peak):
+def floors(model, sources, written, task, peak):
     """The least seconds by memory and by arithmetic of an encoder-decoder."""
 
     def matrices(part, *, only=None):
@@ -74,16 +74,17 @@ def floors(model, sources, written, beams, peak):
     past = 2 * width * blocks
     looked = past or 3 * width
     steps, of_source = max(map(len, written)), sum(map(len, sources))
-    products = (matrices(model.encoder) + once) * of_source
-    products += past * sum(len(source) ** 2 for source in sources)
+    encoder = 0 if task.encoded else matrices(model.encoder) + once
+    products = encoder * of_source
+    products += 0 if task.encoded else past * sum(len(source) ** 2 for source in sources)
     kept = 0
     for source, row in zip(sources, written, strict=True):
-        rows = 1 + beams * (len(row) - 1)  # there is one hypothesis at first
+        rows = 1 + task.beams * (len(row) - 1)  # there is one hypothesis at first
         before = (len(row) + 1) / 2
         products += rows * (each + past * before + looked * len(source))
         kept += rows * past * before + len(row) * looked * len(source)
     size = 4 * (each + kept / steps)
-    total = 4 * (matrices(model.encoder) + once) + steps * size
+    total = 4 * encoder + steps * size
     reading = memory_rate(int(size))
     return {"bytes": total, "reading": reading, "memory": total / reading,
             "products": products, "arithmetic": 2 * products / peak}  # fmt: skip
@@ -108,13 +109,13 @@ def timed(runs, model, sources, task, given, peak, about):
     """A row for each way, with what all rows of the case share."""
     written = {name: run() for name, run in runs.items()}
     expected = written[OURS]
-    floor = floors(model, sources, expected, task.beams, peak)
+    floor = floors(model, sources, expected, task, peak)
     times = in_turn(runs, seconds=given.seconds, least=given.rounds)
     for name, taken in times.items():
         count = sum(map(len, written[name]))
         yield {
             **about, "search": "greedy" if task.beams == 1 else f"beam {task.beams}",
-            "batch": len(sources), "ends": task.ends, "name": name,
+            "batch": len(sources), "ends": task.ends, "encoded": task.encoded, "name": name,
             "rate": count / taken.median,
             "quartiles": [count / taken.quantile(q) for q in (0.75, 0.25)],
             "rounds": len(taken.seconds), "tokens": count,
@@ -180,15 +181,17 @@ def agreement(model, ways, size, given):
 
 
 def of_recurrent(cell, size, given, peak):
-    """Greedy rows of both batches."""
+    """Greedy rows of both batches, with the encoder and without."""
     model = through.recurrent_of(cell, size)
-    ways = {OURS: through.ours(model), PEERS[2]: by_hand(cell, model)}
+    ways = {OURS: through.compiled(model), PEERS[2]: by_hand(cell, model)}
     about = {"model": f"{cell.upper()}, {size.layers} + {size.layers} layers of {size.width}",
              "vocabulary": size.tokens, "sources": "20 tokens"}  # fmt: skip
     for batch in (1, 32):
-        sources, task = sources_of(batch, "20 tokens", size.tokens), Task(1, given.steps)
-        runs = {name: made(sources, task) for name, made in ways.items()}
-        yield from show(timed(runs, model, sources, task, given, peak, about))
+        sources = sources_of(batch, "20 tokens", size.tokens)
+        for encoded in (False, True):
+            task = Task(1, given.steps, encoded=encoded)
+            runs = {name: made(sources, task) for name, made in ways.items()}
+            yield from show(timed(runs, model, sources, task, given, peak, about))
 
 
 # Telling
@@ -205,7 +208,7 @@ def show(rows):
 def title(row):
     """A case in words."""
     text = f"{row['search']}, batch {row['batch']}, {row['sources']}"
-    return text + (", to the end" if row["ends"] else "")
+    return text + ", to the end" * row["ends"] + ", decoder alone" * row["encoded"]
 
 
 def ratio(rows, row, peer):
@@ -351,7 +354,8 @@ def label(row):
     """A case in the figure: of recurrent models there are several."""
     if row["model"].startswith("Transformer"):
         return title(row)
-    return f"{row['model']}, {row['vocabulary']:,} tokens, batch {row['batch']}"
+    text = f"{row['model']}, {row['vocabulary']:,} tokens, batch {row['batch']}"
+    return text + ", decoder alone" * row["encoded"]
 
 
 def main():

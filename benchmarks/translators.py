@@ -51,11 +51,13 @@ class Task(NamedTuple):
         beams: 1 takes the likeliest token, always.
         steps: tokens of an output, or with `ends` the most of them.
         ends: whether `END` ends an output; it is a token as any other if not.
+        encoded: whether the sources are encoded before time is taken, so that it is the decoder's.
     """
 
     beams: int
     steps: int
     ends: bool = False
+    encoded: bool = False
 
 
 # Models
@@ -115,10 +117,12 @@ def ours(model, *, stepper=fastest):
         x, mask = pad_ids([np.array(source) for source in sources])
         real = None if bool(mask.all()) else mask
         stop = (END,) if task.ends else ()
+        known = model.encode(x, real) if task.encoded else None
 
         @torch.inference_mode()
         def run():
-            state, begin = model.encode(x, real), model.decoder.begin(len(x))
+            state = model.encode(x, real) if known is None else known
+            begin = model.decoder.begin(len(x))
             if task.beams == 1:
                 tokens = generate(
                     model.decoder, begin, task.steps, state=state, stop=stop,

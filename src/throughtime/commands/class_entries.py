@@ -1,15 +1,13 @@
 """Classifiers and their baselines as rows of a comparison."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from throughtime.commands.entries import Entry, Told
+from throughtime.commands.entries import RuleEntry, Told
 from throughtime.errors import MissingExtra
 from throughtime.models.classifier import Classifier
 from throughtime.tasks.class_baselines import RULES
@@ -17,11 +15,10 @@ from throughtime.tasks.class_logits import probabilities
 from throughtime.tasks.classification import Classification, flat
 from throughtime.tasks.opening import Opened
 from throughtime.tasks.timing import time_per_answer
-from throughtime.training.loop import Moment, TrainingResult
 
 
 @dataclass
-class ClassRuleEntry(Entry):
+class ClassRuleEntry(RuleEntry):
     """A baseline of classes: the frequent one, the nearest example, or a logistic regression."""
 
     said: str = field(default="", init=False)
@@ -35,17 +32,8 @@ class ClassRuleEntry(Entry):
         """The rule."""
         return {"rule": self.name, "note": self.said}
 
-    def run(
-        self,
-        opened: Opened,
-        folder: Path | None = None,
-        *,
-        origins: int,
-        seed: int | None = None,
-        resume: bool = False,
-        progress: Callable[[Moment], None] | None = None,
-    ) -> TrainingResult | None:
-        """Fit it to the training part, and ask it; there is nothing to keep."""
+    def ask(self, opened: Opened) -> dict[str, Any]:
+        """Fit it to the training part, and ask it."""
         task = opened.task
         assert isinstance(task, Classification)
         started = time.perf_counter()
@@ -55,15 +43,13 @@ class ClassRuleEntry(Entry):
         found = rule.probabilities(test)
         whole = np.concatenate(found) if isinstance(found, list) else found
         self.told = Told(whole)
-        self.metrics.append({
-            "parameters": 0.0,
+        return {
             "seconds": seconds,
             "answer": time_per_answer(
                 lambda row: rule.probabilities(test.take([row])), range(len(test))
             ),
             **task.score(whole),
-        })  # fmt: skip
-        return None
+        }
 
 
 def check_rules() -> None:

@@ -14,7 +14,7 @@ from throughtime.commands.class_entries import ClassRuleEntry
 from throughtime.commands.console import progress_bar, say, show_table
 from throughtime.commands.entries import Entry
 from throughtime.commands.measuring import (
-    RuleEntry,
+    PairRuleEntry,
     baseline_entries,
     model_entries,
     plain,
@@ -216,7 +216,6 @@ def _matched(entries: Sequence[Entry]) -> str:
 def _baselines(entries: Sequence[Entry]) -> str:
     if any(isinstance(entry, ClassRuleEntry) for entry in entries):
         return "Baselines are fitted to the same training part."
-    rules = [entry for entry in entries if isinstance(entry, RuleEntry)]
-    if rules:
+    if any(isinstance(entry, PairRuleEntry) for entry in entries):
         return "Baselines answer by a rule and foretell no token."
     return "Baselines are fitted in closed form."

@@ -19,7 +19,7 @@ from throughtime.commands.class_entries import (
     class_rules,
     classified,
 )
-from throughtime.commands.entries import Entry
+from throughtime.commands.entries import Entry, RuleEntry
 from throughtime.decoding.translating import prepared, translate
 from throughtime.errors import InputError
 from throughtime.inspect.contents import Curve
@@ -165,7 +165,7 @@ class ModelEntry(Entry):
 
 
 @dataclass
-class RuleEntry(Entry):
+class PairRuleEntry(RuleEntry):
     """A baseline of pairs, which answers by a rule and foretells nothing."""
 
     @property
@@ -177,30 +177,19 @@ class RuleEntry(Entry):
         """The rule."""
         return {"rule": self.name}
 
-    def run(
-        self,
-        opened: Opened,
-        folder: Path | None = None,
-        *,
-        origins: int,
-        seed: int | None = None,
-        resume: bool = False,
-        progress: Callable[[Moment], None] | None = None,
-    ) -> TrainingResult | None:
-        """Read the training part, and answer; there is nothing to keep."""
+    def ask(self, opened: Opened) -> dict[str, Any]:
+        """Read the training part, and answer."""
         task = opened.task
         assert isinstance(task, Translation)
         started = time.perf_counter()
         rule = RULES[self.name](task.parts.training)
         seconds, sources = time.perf_counter() - started, task.judged("test").sources
         self.answers = rule.answer(sources)
-        self.metrics.append({
-            "parameters": 0.0,
+        return {
             "seconds": seconds,
             "answer": time_per_answer(lambda text: rule.answer([text]), sources),
             **task.score(self.answers),
-        })  # fmt: skip
-        return None
+        }
 
 
 def kind_of(opened: Opened) -> str:
@@ -259,7 +248,7 @@ def baseline_entries(opened: Opened, given: dict[str, Any]) -> list[Entry]:
         return [*class_rules(opened.task)]
     placed = {key: given[key] for key in ("device", "dtype")}
     if isinstance(opened.task, Translation):
-        return [RuleEntry(name) for name in RULES]
+        return [PairRuleEntry(name) for name in RULES]
     if isinstance(opened.task, Forecasting):
         seasonal = opened.task.table.season > 1
         return [
