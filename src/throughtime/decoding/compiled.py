@@ -22,6 +22,7 @@ from throughtime.models.heads.categorical import Categorical
 from throughtime.models.inputs import TokenInputs
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State
+from throughtime.taps import watched
 
 
 def refuses(model: nn.Module) -> str | None:
@@ -44,6 +45,8 @@ def refuses(model: nn.Module) -> str | None:
     for part in model.modules():
         if part._forward_hooks or part._forward_pre_hooks:
             return f"a hook on {type(part).__name__} would not be called"
+        if watched(part):
+            return f"{type(part).__name__} is watched, and what it computes would not be seen"
     for weight in model.parameters():
         reason = decode.refuses(weight.device, weight.dtype)
         if reason is not None:
@@ -93,6 +96,12 @@ class Compiled:
         """Go on from a state."""
         if model is not self.model:
             raise InputError("Compiled: called with another model than it was made from")
+        for part in model.modules():
+            if watched(part):
+                raise InputError(
+                    f"Compiled: {type(part).__name__} is watched, expected ModelStepper, "
+                    "which runs the layers"
+                )
         return CompiledStepper(model, state, program=self.program)
 
 

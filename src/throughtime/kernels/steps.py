@@ -1,12 +1,21 @@
 """What the plain loops of all recurrences share: cutting time into steps, and which steps count."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
 from throughtime.shapes import Bool, Float, Tensor
 
 Column = Bool[Tensor, "batch 1"]
+
+Touch = Callable[[str, Tensor, int], Tensor]
+"""Sees a value of a step, `[batch, hidden]`, by name and number of the step; gives back what the
+loop goes on with."""
+
+
+def leave(name: str, value: Tensor, step: int) -> Tensor:
+    """Goes on with the value itself."""
+    return value
 
 
 def hide_padding(

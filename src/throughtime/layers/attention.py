@@ -1,5 +1,6 @@
 """Self-attention: each step looks at the steps before it."""
 
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
@@ -21,6 +22,7 @@ from throughtime.layers.line import (
     remembered,
     wanted,
 )
+from throughtime.layers.maps import MAPS, by_maps
 from throughtime.layers.position import (
     ABSOLUTE,
     POSITIONS,
@@ -34,6 +36,7 @@ from throughtime.layers.position import (
 )
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State
+from throughtime.taps import tap, watched
 
 BLOCK = 128
 """Steps of a long call that are attended to at a time; as many as the horizon if that is more."""
@@ -108,6 +111,14 @@ class SelfAttention(Layer):
     """
 
     knows_none = True
+    taps: Mapping[str, str] = {
+        "queries": "of each head, turned where positions are rotary: [batch, heads, time, head]",
+        "keys": "of the steps of the call, likewise: [batch, kv_heads, time, head]",
+        "values": "of the steps of the call: [batch, kv_heads, time, head]",
+        **MAPS,
+        "heads": "what each head found: [batch, heads, time, head]",
+        "output": "the heads, mixed: [batch, time, size]",
+    }
 
     def __init__(
         self,
@@ -194,16 +205,16 @@ class SelfAttention(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time size"], State]:
         """Queries, keys and values; look; mix."""
-        q, line, steps = self._project(x, state, mask, reset)
-        block = max(self.horizon, BLOCK)
-        if self.causal and self.slopes is None and self._begins(line):
-            head = kernels.attention(q, line.keys, line.values, causal=True)
-        elif self.causal and mask is None and plain() and q.shape[2] > 2 * block:
-            stretches = pieces(q, line, steps, self.horizon, block)
-            head = torch.cat([self._look(*stretch) for stretch in stretches], dim=2)
-        else:
-            head = self._look(q, line, steps)
+        q, k, v, steps = self._project(x, state, mask, reset)
+        q = tap(self, "queries", q, mask)
+        k, v = tap(self, "keys", k, mask), tap(self, "values", v, mask)
+        line = line_of(state or None, k, v, steps, mask)
+        head = self._by_maps(q, line, steps, mask) if watched(self, *MAPS) else None
+        if head is None:
+            head = self._heads(q, line, steps, mask)
+        head = tap(self, "heads", head, mask)
         output = on_real_steps(self._mix, head.transpose(1, 2).flatten(2), mask)
+        output = tap(self, "output", output, mask)
         if not self.causal or (plain() and not wanted.state):
             return output, ()
         dtype = self.weight_input.dtype  # not that of x, which autocast may have narrowed
@@ -230,13 +241,14 @@ class SelfAttention(Layer):
             given.
         """
         self.check(x, state, mask, reset)
-        q, line, steps = self._project(x, state, mask, reset)
+        q, k, v, steps = self._project(x, state, mask, reset)
+        line = line_of(state or None, k, v, steps, mask)
         return softmax_weights(q, line.keys, *self._visible(line, steps, q.dtype))
 
     def _project(
         self, x: Tensor, state: Any, mask: Tensor | None, reset: Tensor | None
-    ) -> tuple[Float[Tensor, "batch heads time head"], Line, Steps]:
-        """Queries, what they can see, and where they stand."""
+    ) -> tuple[Tensor, Tensor, Tensor, Steps]:
+        """Queries, keys and values, `[batch, heads, time, head]`, and where the steps stand."""
         past = state or None
         steps = count_steps(x, None if past is None else past.seen, mask, reset)
         if self.encoding is not None:
@@ -249,7 +261,26 @@ class SelfAttention(Layer):
         if self.position == "rotary":
             by = turn(steps.place, self.head_size, q.dtype)
             q, k = rotate(q, by), rotate(k, by)
-        return q, line_of(past, k, v, steps, mask), steps
+        return q, k, v, steps
+
+    def _heads(
+        self, q: Tensor, line: Line, steps: Steps, mask: Tensor | None
+    ) -> Float[Tensor, "batch heads time head"]:
+        """What each head finds."""
+        block = max(self.horizon, BLOCK)
+        if self.causal and self.slopes is None and self._begins(line):
+            return kernels.attention(q, line.keys, line.values, causal=True)
+        if self.causal and mask is None and plain() and q.shape[2] > 2 * block:
+            stretches = pieces(q, line, steps, self.horizon, block)
+            return torch.cat([self._look(*stretch) for stretch in stretches], dim=2)
+        return self._look(q, line, steps)
+
+    def _by_maps(
+        self, q: Tensor, line: Line, steps: Steps, mask: Tensor | None
+    ) -> Float[Tensor, "batch heads time head"] | None:
+        """The same, where it must follow from the maps that are shown."""
+        allowed, bias = self._visible(line, steps, q.dtype)
+        return by_maps(self, q, line.keys, line.values, allowed, bias, mask)
 
     def _begins(self, line: Line) -> bool:
         """Whether nothing came before, and nothing lies further back than the horizon.

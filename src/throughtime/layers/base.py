@@ -1,6 +1,7 @@
 """What every layer is: the contract, its checks, and the two abstract kinds that keep it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from throughtime.errors import InputError
 from throughtime.kernels.compiled import plain, transformed
 from throughtime.shapes import Bool, Tensor
 from throughtime.state import State, map_tensors, structure
+from throughtime.taps import Steps, historic, on_steps, replaced, watched
 
 
 class Layer(nn.Module):
@@ -26,12 +28,15 @@ class Layer(nn.Module):
         causal: whether an output depends on its own step and earlier ones only. A layer that is
             not causal sees the whole input at once, has no state and refuses one.
         knows_none: whether `run` takes None for the initial state.
+        taps: the values that can be seen and replaced, from name to description; see
+            [`record`][throughtime.inspect.record].
     """
 
     input_size: int | None
     output_size: int | None
     causal: bool = True
     knows_none: ClassVar[bool] = False
+    taps: Mapping[str, str] = MappingProxyType({})
 
     def initial_state(
         self,
@@ -234,11 +239,24 @@ class Recurrent(Layer):
         reset: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """As every [`Layer`][throughtime.layers.Layer]; a single step takes a short way."""
-        if self._short and mask is None and reset is None and type(state) is self.State:
+        unmarked = mask is None and reset is None
+        if self._short and unmarked and type(state) is self.State and not watched(self):
             found = kernels.single_step(self.native_cell, self._parameters, x, state)
             if found is not None:
                 return found[0], self.State(*found[1:])
         return super().forward(x, state, mask, reset)
+
+    def loop(self, x: Tensor, mask: Tensor | None) -> Steps | None:
+        """What a plain loop hands its values to; None where the kernel gives all that is asked for.
+
+        A loop is needed where a value is replaced, and where one from inside must have a history.
+        """
+        if not watched(self):
+            return None
+        inside = [name for name in self.taps if name != "hidden"]
+        if replaced(self) or (inside and historic(self, *inside)):
+            return Steps(self, x, self.hidden_size, mask)
+        return None
 
     def reset_initial_state(self) -> None:
         """A learned initial state starts at zero."""
@@ -273,7 +291,8 @@ class Stateless(Layer):
         if mask is None:
             return self.each(x), ()
         real = mask.unsqueeze(-1) if x.ndim == 3 else mask
-        return torch.where(mask.unsqueeze(-1), self.each(torch.where(real, x, 0)), 0), ()
+        each = on_steps(self.each, mask)
+        return torch.where(mask.unsqueeze(-1), each(torch.where(real, x, 0)), 0), ()
 
     def each(self, x: Tensor) -> Tensor:
         """What the layer does to every step."""
@@ -297,10 +316,10 @@ def on_real_steps(
     if mask is None:
         return function(x)
     if x.device.type == "cpu" and plain() and not transformed():
-        y = function(x[mask].unsqueeze(0)).squeeze(0)
+        y = on_steps(function, mask, packed=True)(x[mask].unsqueeze(0)).squeeze(0)
         return y.new_zeros(*mask.shape, y.shape[-1]).index_put((mask,), y)
     real = mask.unsqueeze(-1)
-    return torch.where(real, function(torch.where(real, x, 0)), 0)
+    return torch.where(real, on_steps(function, mask)(torch.where(real, x, 0)), 0)
 
 
 def check_size(layer: str, argument: str, size: int) -> None:

@@ -1,5 +1,6 @@
 """The Transformer's block: attention and feed-forward in turn, each added to what comes in."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from throughtime.layers.feed_forward import FeedForward
 from throughtime.layers.stateless import Dropout, Norm
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State, register
+from throughtime.taps import tap
 
 
 @register
@@ -77,6 +79,11 @@ class TransformerBlock(Layer):
     """
 
     knows_none = True
+    taps: Mapping[str, str] = {
+        "after_attention": "the stream after self-attention: [batch, time, size]",
+        "after_cross_attention": "the stream after cross-attention: [batch, time, size]",
+        "residual": "the stream after the block: [batch, time, size]",
+    }
 
     def __init__(
         self,
@@ -123,6 +130,8 @@ class TransformerBlock(Layer):
         )
         self.attention_norm = Norm(size, kind=norm)
         self.cross_attention = self.cross_attention_norm = None
+        if memory_size is None:
+            self.taps = {k: v for k, v in self.taps.items() if k != "after_cross_attention"}
         if memory_size is not None:
             self.cross_attention = CrossAttention(
                 size, heads, memory_size=memory_size, kv_heads=kv_heads, bias=bias
@@ -189,13 +198,17 @@ class TransformerBlock(Layer):
             return (x if self.norm_first else norm(x, (), mask)[0]), state
 
         x, after = attended(x, self.attention, self.attention_norm, past)
+        x = tap(self, "after_attention", x, mask)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
             x, memory = attended(x, self.cross_attention, self.cross_attention_norm, memory)
+            x = tap(self, "after_cross_attention", x, mask)
             after = BlockState(after, memory)
         if self.training and self.stochastic_depth:  # which rows: that is lost among real steps
             fed = self._some_rows(on_real_steps(self._fed, x, mask))
-            return on_real_steps(self._normed, x + fed, mask), after
-        return on_real_steps(lambda x: self._normed(x + self._fed(x)), x, mask), after
+            x = on_real_steps(self._normed, x + fed, mask)
+        else:
+            x = on_real_steps(lambda x: self._normed(x + self._fed(x)), x, mask)
+        return tap(self, "residual", x, mask), after
 
     def _fed(self, x: Float[Tensor, "batch time size"]) -> Float[Tensor, "batch time size"]:
         """What feed-forward adds to each step."""

@@ -1,5 +1,6 @@
 """Cross-attention: each step looks at all steps of another sequence."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,11 @@ from throughtime import kernels
 from throughtime.kernels.attention.reference import weights as softmax_weights
 from throughtime.layers.attention import check_heads, draw_blocks
 from throughtime.layers.base import check_size, on_real_steps
+from throughtime.layers.maps import MAPS, by_maps
 from throughtime.layers.memory import MemoryLayer
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
+from throughtime.taps import tap, watched
 
 
 @register
@@ -76,6 +79,15 @@ class CrossAttention(MemoryLayer):
     References:
         Vaswani et al. 2017, "Attention is all you need", section 3.2.3.
     """
+
+    taps: Mapping[str, str] = {
+        "queries": "of each head: [batch, heads, time, head]",
+        "keys": "of the memory: [batch, kv_heads, steps, head]",
+        "values": "of the memory: [batch, kv_heads, steps, head]",
+        **MAPS,
+        "heads": "what each head found: [batch, heads, time, head]",
+        "output": "the heads, mixed: [batch, time, size]",
+    }
 
     def __init__(
         self,
@@ -154,9 +166,21 @@ class CrossAttention(MemoryLayer):
         x: Float[Tensor, "batch time size"],
         memory: MemoryState,
         mask: Bool[Tensor, "batch time"] | None,
+        begun: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch time size"]:
         """Queries; look; mix."""
-        found = self._found(self._queries(x, mask), memory)
+        q = tap(self, "queries", self._queries(x, mask), mask)
+        keys = tap(self, "keys", memory.keys.to(q.dtype), memory.real)
+        values = tap(self, "values", memory.values.to(q.dtype), memory.real)
+        allowed = memory.real[:, None, None]
+        if begun is not None:
+            allowed = allowed & ~begun[:, None, :, None]
+        found = None
+        if watched(self, *MAPS):
+            found = by_maps(self, q, keys, values, allowed, None, mask)
+        if found is None and keys.shape[2]:
+            found = kernels.attention(q, keys, values, allowed=allowed)
+        found = tap(self, "heads", torch.zeros_like(q) if found is None else found, mask)
         return on_real_steps(self._mix, found.transpose(1, 2).flatten(2), mask)
 
     def weights(
@@ -185,12 +209,6 @@ class CrossAttention(MemoryLayer):
 
     def _mix(self, heads: Tensor) -> Tensor:
         return linear(heads, self.weight_output, self.bias_output)
-
-    def _found(self, q: Tensor, memory: MemoryState) -> Float[Tensor, "batch heads time head"]:
-        if memory.keys.shape[2] == 0:
-            return torch.zeros_like(q)
-        keys, values = memory.keys.to(q.dtype), memory.values.to(q.dtype)
-        return kernels.attention(q, keys, values, allowed=memory.real[:, None, None])
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""

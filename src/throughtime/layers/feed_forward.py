@@ -1,5 +1,7 @@
 """The feed-forward layer of a Transformer."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -9,6 +11,7 @@ from throughtime.errors import InputError
 from throughtime.layers.attention import draw_blocks
 from throughtime.layers.base import Stateless, check_size
 from throughtime.shapes import Float, Tensor
+from throughtime.taps import tap
 
 FEED_FORWARDS = ("gelu", "relu", "swiglu")
 
@@ -43,6 +46,11 @@ class FeedForward(Stateless):
     References:
         Vaswani et al. 2017, section 3.3; Shazeer 2020, "GLU variants improve Transformer".
     """
+
+    taps: Mapping[str, str] = {
+        "inner": "the features between the matrices: [batch, time, hidden_size]",
+        "output": "what comes out: [batch, time, size]",
+    }
 
     def __init__(
         self,
@@ -86,7 +94,8 @@ class FeedForward(Stateless):
             inner = functional.silu(gate) * value
         else:
             inner = functional.gelu(inner) if self.activation == "gelu" else inner.relu()
-        return linear(inner, self.weight_output, self.bias_output)
+        inner = tap(self, "inner", inner)
+        return tap(self, "output", linear(inner, self.weight_output, self.bias_output))
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""

@@ -1,5 +1,6 @@
 """Global attention: what recurrent layers look at another sequence with."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -8,9 +9,11 @@ from torch.nn.functional import linear
 
 from throughtime.errors import InputError
 from throughtime.layers.base import check_size, on_real_steps
+from throughtime.layers.maps import MAPS
 from throughtime.layers.memory import MemoryLayer
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
+from throughtime.taps import tap, watched
 
 SCORES = ("additive", "multiplicative")
 """How a step and a step of the memory are compared."""
@@ -83,6 +86,11 @@ class GlobalAttention(MemoryLayer):
         machine translation".
     """
 
+    taps: Mapping[str, str] = {
+        **{name: what.replace("heads", "1") for name, what in MAPS.items()},
+        "output": "what was found, mixed with the step: [batch, time, size]",
+    }
+
     def __init__(
         self, size: int, memory_size: int | None = None, *, score: str = "additive"
     ) -> None:
@@ -154,12 +162,18 @@ class GlobalAttention(MemoryLayer):
         x: Float[Tensor, "batch time size"],
         memory: AnnotationState,
         mask: Bool[Tensor, "batch time"] | None,
+        begun: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch time size"]:
         """Compare; add up; mix."""
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), x, 0)
-        if memory.keys.shape[1]:
-            found = self.weights(x, memory) @ memory.values.to(x.dtype)
+        real = memory.real.unsqueeze(1)
+        if begun is not None:
+            real = real & ~begun.unsqueeze(-1)
+        if watched(self, *MAPS):
+            found = self._map(x, memory, real, mask) @ memory.values.to(x.dtype)
+        elif memory.keys.shape[1]:
+            found = _shares(self._scores(x, memory), real) @ memory.values.to(x.dtype)
         else:
             found = x.new_zeros(*x.shape[:2], self.memory_size)
         return on_real_steps(self._mix, torch.cat([found, x], dim=-1), mask)
@@ -168,15 +182,25 @@ class GlobalAttention(MemoryLayer):
         self, x: Float[Tensor, "batch time size"], memory: AnnotationState
     ) -> Float[Tensor, "batch time steps"]:
         """$a_{ts}$: how much of each step of the memory each step takes; zeros if none is real."""
-        keys, real = memory.keys.to(x.dtype), memory.real.unsqueeze(1)
+        return _shares(self._scores(x, memory), memory.real.unsqueeze(1))
+
+    def _scores(
+        self, x: Float[Tensor, "batch time size"], memory: AnnotationState
+    ) -> Float[Tensor, "batch time steps"]:
+        """e: how well each step of the memory matches each step."""
+        keys = memory.keys.to(x.dtype)
         if self.weight_query is None or self.weight_score is None:
-            scores = x @ keys.transpose(1, 2)
-        else:
-            both = linear(x, self.weight_query).unsqueeze(2) + keys.unsqueeze(1)
-            scores = both.tanh() @ self.weight_score
-        # The least number and not infinity, of whose softmax nothing at all would be left.
-        scores = torch.where(real, scores, torch.finfo(scores.dtype).min)
-        return torch.where(real, scores.softmax(-1), 0)
+            return x @ keys.transpose(1, 2)
+        both = linear(x, self.weight_query).unsqueeze(2) + keys.unsqueeze(1)
+        return both.tanh() @ self.weight_score
+
+    def _map(
+        self, x: Tensor, memory: AnnotationState, real: Tensor, mask: Tensor | None
+    ) -> Float[Tensor, "batch time steps"]:
+        """The shares, shown to whoever watches: as of one head."""
+        scores = torch.where(real, self._scores(x, memory), -torch.inf).unsqueeze(1)
+        scores = tap(self, "scores", scores, mask).squeeze(1)
+        return tap(self, "attention", _shares(scores, real).unsqueeze(1), mask).squeeze(1)
 
     def _mix(self, both: Tensor) -> Tensor:
         return linear(both, self.weight_output, self.bias).tanh()
@@ -184,3 +208,12 @@ class GlobalAttention(MemoryLayer):
     def extra_repr(self) -> str:
         """Sizes, for printing."""
         return f"size={self.input_size}, memory_size={self.memory_size}, score={self.score!r}"
+
+
+def _shares(
+    scores: Float[Tensor, "batch time steps"], real: Bool[Tensor, "batch #time steps"]
+) -> Float[Tensor, "batch time steps"]:
+    """The softmax among real steps; zeros where there is none."""
+    # The least number and not infinity, of whose softmax nothing at all would be left.
+    scores = torch.where(real, scores, torch.finfo(scores.dtype).min)
+    return torch.where(real, scores.softmax(-1), 0)

@@ -1,5 +1,6 @@
 """The recurrent layer with gates and no cell."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from throughtime.kernels.gru.cpu import CELL
 from throughtime.layers.base import Recurrent, orthogonal_blocks_
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
+from throughtime.taps import tap, watched
+
+GATES = ("reset", "update", "candidate")
 
 
 @register
@@ -81,6 +85,12 @@ class GRU(Recurrent):
 
     State = GRUState
     native_cell = CELL
+    taps: Mapping[str, str] = {
+        "reset": "r, how much of the past enters the candidate, 0 to 1: [batch, time, hidden]",
+        "update": "z, how much of the past stays, 0 to 1: [batch, time, hidden]",
+        "candidate": "n, what there is to take in, -1 to 1: [batch, time, hidden]",
+        "hidden": "h, what each unit keeps and shows, -1 to 1: [batch, time, hidden]",
+    }
 
     def __init__(
         self,
@@ -119,7 +129,8 @@ class GRU(Recurrent):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time hidden"], GRUState]:
         """One call to the kernel."""
-        output, hidden = kernels.gru(
+        loop = self.loop(x, mask)
+        output, hidden, *gates = kernels.gru(
             x,
             state.hidden,
             self.weight_input,
@@ -129,9 +140,17 @@ class GRU(Recurrent):
             initial=self.initial_state(x.shape[0]).hidden,
             mask=mask,
             reset=reset,
+            return_gates=loop is None and watched(self, *GATES),
             recompute=self.recompute,
+            touch=loop,
         )
-        return output, GRUState(hidden)
+        if loop is not None:
+            loop.show()
+            return output, GRUState(hidden)
+        for kept in gates:  # r, z, n, and what only the kernel needs
+            for name, gate in zip(GATES, kept.chunk(4, dim=-1), strict=False):
+                tap(self, name, gate)
+        return tap(self, "hidden", output), GRUState(hidden)
 
     def extra_repr(self) -> str:
         """Sizes and place of the reset gate, for printing."""

@@ -1,15 +1,20 @@
 """The recurrent layer with a gated memory cell."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from throughtime import kernels
+from throughtime.kernels import steps
 from throughtime.kernels.lstm.cpu import CELL
 from throughtime.layers.base import Recurrent, orthogonal_blocks_
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
+from throughtime.taps import tap, watched
+
+GATES = ("input", "forget", "candidate", "output_gate")
 
 
 @register
@@ -82,6 +87,14 @@ class LSTM(Recurrent):
 
     State = LSTMState
     native_cell = CELL
+    taps: Mapping[str, str] = {
+        "input": "i, how much each unit takes in, 0 to 1: [batch, time, hidden]",
+        "forget": "f, how much of its cell each unit keeps, 0 to 1: [batch, time, hidden]",
+        "candidate": "g, what there is to take in, -1 to 1: [batch, time, hidden]",
+        "output_gate": "o, how much of its cell each unit shows, 0 to 1: [batch, time, hidden]",
+        "cell": "c, what each unit keeps: [batch, time, hidden]",
+        "hidden": "h, what each unit shows, -1 to 1: [batch, time, hidden]",
+    }
 
     def __init__(
         self,
@@ -116,7 +129,8 @@ class LSTM(Recurrent):
     ) -> tuple[Float[Tensor, "batch time hidden"], LSTMState]:
         """One call to the kernel."""
         initial = self.initial_state(x.shape[0])
-        output, hidden, cell = kernels.lstm(
+        loop = self.loop(x, mask)
+        output, hidden, cell, *gates = kernels.lstm(
             x,
             state.hidden,
             state.cell,
@@ -127,6 +141,48 @@ class LSTM(Recurrent):
             initial_cell=initial.cell,
             mask=mask,
             reset=reset,
+            return_gates=loop is None and watched(self, *GATES, "cell"),
             recompute=self.recompute,
+            touch=loop,
         )
-        return output, LSTMState(hidden, cell)
+        if loop is not None:
+            loop.show()
+            return output, LSTMState(hidden, cell)
+        if gates:
+            self._show(state.cell, gates[0], initial.cell, mask, reset)
+        return tap(self, "hidden", output), LSTMState(hidden, cell)
+
+    @torch.no_grad()
+    def _show(
+        self,
+        before: Float[Tensor, "batch hidden"],
+        gates: Float[Tensor, "batch time 4*hidden"],
+        initial: Float[Tensor, "batch hidden"],
+        mask: Tensor | None,
+        reset: Tensor | None,
+    ) -> None:
+        """The gates that the kernel kept, and the cell state that follows from them."""
+        by_name = dict(zip(GATES, gates.chunk(4, dim=-1), strict=True))
+        for name, gate in by_name.items():
+            tap(self, name, gate)
+        if watched(self, "cell"):
+            taken = by_name["input"] * by_name["candidate"]
+            tap(self, "cell", _cells(taken, by_name["forget"], before, initial, mask, reset))
+
+
+def _cells(
+    taken: Float[Tensor, "batch time hidden"],
+    forget: Float[Tensor, "batch time hidden"],
+    cell: Float[Tensor, "batch hidden"],
+    initial: Float[Tensor, "batch hidden"],
+    mask: Bool[Tensor, "batch time"] | None,
+    reset: Bool[Tensor, "batch time"] | None,
+) -> Float[Tensor, "batch time hidden"]:
+    """c_t = f c_(t-1) + i g, written over the i g taken in; zeros in padded steps."""
+    if mask is not None:  # which leave it as it was: their i and g are zero
+        forget = torch.where(mask.unsqueeze(-1), forget, 1)
+    for f, ig, new in zip(
+        forget.unbind(1), taken.unbind(1), steps.columns(reset, taken.shape[1]), strict=True
+    ):
+        cell = ig.addcmul_(f, steps.begin(new, cell, initial))
+    return steps.hide_padding(taken, mask)

@@ -7,6 +7,7 @@ from throughtime.errors import InputError
 from throughtime.layers.base import Layer
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import S, State, map_tensors, tensors
+from throughtime.taps import tap, unwatched
 
 
 class MemoryLayer(Layer):
@@ -26,8 +27,17 @@ class MemoryLayer(Layer):
         x: Float[Tensor, "batch time size"],
         memory: State,
         mask: Bool[Tensor, "batch time"] | None,
+        begun: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch time size"]:
-        """What each step finds in a memory; zeros in padded steps."""
+        """What each step finds in a memory; zeros in padded steps.
+
+        Args:
+            x: what looks.
+            memory: what it looks at.
+            mask: True where a step is real.
+            begun: True in steps of a sequence that began inside its row: those look elsewhere, and
+                show nothing of this.
+        """
         raise NotImplementedError
 
     def remember(
@@ -63,13 +73,14 @@ class MemoryLayer(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time size"], State]:
         """Look; at nothing from a reset on."""
-        output = self.look(x, state, mask)
         if reset is None:
-            return output, state
+            return tap(self, "output", self.look(x, state, mask), mask), state
         begun = reset.cumsum(1) > 0
         initial = self.initial_state(x.shape[0])
-        output = torch.where(begun.unsqueeze(-1), self.look(x, initial, mask), output)
-        return output, _replaced(state, initial, reset.any(1))
+        output = self.look(x, state, mask, begun)
+        elsewhere = unwatched(self.look)(x, initial, mask)
+        output = torch.where(begun.unsqueeze(-1), elsewhere, output)
+        return tap(self, "output", output, mask), _replaced(state, initial, reset.any(1))
 
     def check_state(self, state: State, batch_size: int) -> None:
         """A memory may have any number of steps."""

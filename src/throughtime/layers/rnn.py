@@ -1,5 +1,6 @@
 """The plain recurrent layer."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from throughtime.kernels.rnn.cpu import ACTIVATIONS
 from throughtime.layers.base import Recurrent, orthogonal_blocks_
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import register
+from throughtime.taps import tap
 
 
 @register
@@ -67,6 +69,7 @@ class RNN(Recurrent):
 
     State = RNNState
     native_cell = 0
+    taps: Mapping[str, str] = {"hidden": "h, what each unit hands on: [batch, time, hidden]"}
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class RNN(Recurrent):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time hidden"], RNNState]:
         """One call to the kernel."""
+        loop = self.loop(x, mask)
         output, hidden = kernels.rnn(
             x,
             state.hidden,
@@ -111,8 +115,12 @@ class RNN(Recurrent):
             mask=mask,
             reset=reset,
             activation=self.activation,
+            touch=loop,
         )
-        return output, RNNState(hidden)
+        if loop is not None:
+            loop.show()
+            return output, RNNState(hidden)
+        return tap(self, "hidden", output), RNNState(hidden)
 
     def extra_repr(self) -> str:
         """Sizes and activation, for printing."""

@@ -11,6 +11,7 @@ from throughtime.errors import InputError
 from throughtime.layers.base import Layer
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State
+from throughtime.taps import turned
 
 
 class Stack(Layer):
@@ -238,9 +239,9 @@ class Bidirectional(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time both"], tuple[()]]:
         """Turn time around for the second layer, and its output back."""
-        turned = None if mask is None else mask.flip(1)
+        turned_mask = None if mask is None else mask.flip(1)
         first, _ = self.over(x, None, mask, reset)
-        second, _ = self.against(x.flip(1), None, turned, _turn(reset))
+        second, _ = turned(self.against)(x.flip(1), None, turned_mask, _turn(reset))
         return torch.cat([first, second.flip(1)], dim=-1), ()
 
 

@@ -25,6 +25,7 @@ from throughtime.models.inputs import Inputs, NumberInputs
 from throughtime.models.scaling import pad
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State, register, select, tensors
+from throughtime.taps import tap
 
 
 @register
@@ -86,6 +87,7 @@ class Autoregressive(Layer):
         self.inputs = inputs
         self.body = body
         self.head = head
+        self.taps = {head.gives: f"of the next value's distribution: [batch, time, {head.gives}]"}
         self.input_size = None if inputs.discrete else inputs.size
         self.output_size = head.output_size
 
@@ -117,7 +119,7 @@ class Autoregressive(Layer):
         parameters = self.head(hidden, context)
         if mask is not None:
             parameters = torch.where(mask.unsqueeze(-1), parameters, 0)
-        return parameters, state
+        return tap(self, self.head.gives, parameters, mask), state
 
     def features(
         self,
@@ -310,8 +312,7 @@ class Autoregressive(Layer):
         """
         batch = last.shape[0]
         rows = torch.arange(batch, device=last.device).repeat_interleave(paths)
-        if state is not None:
-            state = select(state, rows)
+        state = None if state is None else select(state, rows)
         ahead = None if covariates is None else covariates[rows]
         drawn = draw(self, steps, state, last[rows], ahead, generator, 1.0)
         return drawn.unflatten(0, (batch, paths))

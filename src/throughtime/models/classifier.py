@@ -1,5 +1,6 @@
 """Classes of sequences: tokens, numbers or patches -> body -> pooling -> classes."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from throughtime.models.image_inputs import ImageInputs
 from throughtime.models.inputs import NumberInputs, TokenInputs
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State, register
+from throughtime.taps import tap
 
 POOLINGS = ("last", "ends", "mean", "max", "attention", "token", "none")
 
@@ -80,6 +82,9 @@ class Classifier(Layer):
     """
 
     knows_none = True
+    taps: Mapping[str, str] = {
+        "logits": "of the classes: [batch, time, classes]; of `answer` [batch, classes]"
+    }
     inputs: Any
     body: Any
     temperature: Tensor
@@ -176,7 +181,7 @@ class Classifier(Layer):
     ) -> tuple[Float[Tensor, "batch time classes"], State]:
         """After every step the classes of what came so far."""
         if not self.causal and self.pool != "none":
-            return self._of_all(x, mask, reset), ()
+            return tap(self, "logits", self._of_all(x, mask, reset), mask), ()
         if state is None or state == ():
             begun = self.inputs.initial_state(x.shape[0])
             state = ClassifierState(begun, None if self.causal else (), None)
@@ -188,6 +193,7 @@ class Classifier(Layer):
         logits = self._classify(pooled)
         if mask is not None:
             logits = torch.where(mask.unsqueeze(-1), logits, 0)
+        logits = tap(self, "logits", logits, mask)
         return logits, ClassifierState(inputs, body, pooling) if self.causal else ()
 
     def answer(
@@ -205,7 +211,7 @@ class Classifier(Layer):
         self.check(x, None, mask, None)
         if self.pool == "none":
             raise InputError("Classifier: answer: every step has a class, expected model(x)")
-        return self._answer(x, mask)
+        return tap(self, "logits", self._answer(x, mask))
 
     def _of_all(
         self, x: Tensor, mask: Tensor | None, reset: Tensor | None

@@ -28,9 +28,24 @@ def weights(
     bias: Float[Tensor, "#batch #heads #time keys"] | None,
 ) -> Float[Tensor, "batch heads time keys"]:
     """How much each query attends to each key; a row adds up to 1, or is all zeros."""
-    scores = q @ shared(k, q.shape[1]).transpose(-2, -1) / q.shape[-1] ** 0.5
-    if bias is not None:
-        scores = scores + bias
+    return shares(scores(q, k, bias), allowed)
+
+
+def scores(
+    q: Float[Tensor, "batch heads time size"],
+    k: Float[Tensor, "batch kv_heads keys size"],
+    bias: Float[Tensor, "#batch #heads #time keys"] | None,
+) -> Float[Tensor, "batch heads time keys"]:
+    """How well each key matches each query."""
+    found = q @ shared(k, q.shape[1]).transpose(-2, -1) / q.shape[-1] ** 0.5
+    return found if bias is None else found + bias
+
+
+def shares(
+    scores: Float[Tensor, "batch heads time keys"],
+    allowed: Bool[Tensor, "#batch #heads #time keys"] | None,
+) -> Float[Tensor, "batch heads time keys"]:
+    """The softmax of scores among the keys that are allowed; zeros where none is."""
     if allowed is None:
         return scores.softmax(-1)
     # The lowest finite score instead of minus infinity: a row of those would be NaN, and so would

@@ -1,6 +1,6 @@
 """The GRU, everywhere: signature, shapes and choice of implementation."""
 
-from throughtime.kernels import compiled, registry
+from throughtime.kernels import compiled, registry, steps
 from throughtime.kernels.gru import cpu, reference
 from throughtime.shapes import Bool, Float, Tensor
 
@@ -24,6 +24,7 @@ def gru(
     reset: Bool[Tensor, "batch time"] | None = None,
     return_gates: bool = False,
     recompute: bool = False,
+    touch: steps.Touch | None = None,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Run a GRU over time: all outputs, and the last hidden state.
 
@@ -43,10 +44,11 @@ def gru(
             steps.
         recompute: let the backward pass compute the gates again, a segment of some sqrt(T) steps at
             a time, instead of keeping all of them. For the compiled kernels; the reference keeps.
+        touch: sees and may replace the values of each step (reset, update, candidate, hidden);
+            the reference runs then.
     """
+    inputs = x, hidden, weight_input, weight_hidden, bias, bias_hidden, initial, mask, reset
+    if touch is not None:
+        return reference.gru(*inputs, return_gates=return_gates, touch=touch)
     chosen = registry.choose("gru", x.device, weight_hidden.dtype)
-    return chosen.function(
-        *(x, hidden, weight_input, weight_hidden, bias, bias_hidden, initial, mask, reset),
-        return_gates=return_gates,
-        recompute=recompute,
-    )
+    return chosen.function(*inputs, return_gates=return_gates, recompute=recompute)

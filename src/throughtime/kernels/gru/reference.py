@@ -20,6 +20,7 @@ def gru(
     *,
     return_gates: bool = False,
     recompute: bool = False,
+    touch: steps.Touch = steps.leave,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Gates r, z, n; h_t = (1 - z) n + z h_(t-1).
 
@@ -32,21 +33,26 @@ def gru(
     weight_gates, weight_new = weight_hidden.split([2 * size, size])
     time = x.shape[1]
     outputs, gates = [], []
-    for p, real, new in zip(
-        projected.unbind(1), steps.columns(mask, time), steps.columns(reset, time), strict=True
+    for t, p, real, new in zip(
+        *(range(time), projected.unbind(1)),
+        *(steps.columns(mask, time), steps.columns(reset, time)),
+        strict=True,
     ):
         h = steps.begin(new, hidden, initial)
         p_gates, p_new = p.split([2 * size, size], dim=-1)
         if bias_hidden is None:
             r, z = torch.sigmoid(p_gates + functional.linear(h, weight_gates)).chunk(2, dim=-1)
+            r, z = touch("reset", r, t), touch("update", z, t)
             q = functional.linear(r * h, weight_new)
             n = torch.tanh(p_new + q)
         else:
             u_gates, q = functional.linear(h, weight_hidden).split([2 * size, size], dim=-1)
             r, z = torch.sigmoid(p_gates + u_gates).chunk(2, dim=-1)
+            r, z = touch("reset", r, t), touch("update", z, t)
             q = q + bias_hidden
             n = torch.tanh(p_new + r * q)
-        h_next = ((1 - z) * n + z * h).to(h.dtype)
+        n = touch("candidate", n, t)
+        h_next = touch("hidden", ((1 - z) * n + z * h).to(h.dtype), t)
         hidden = steps.keep(real, h_next, h)
         outputs.append(hidden)
         if return_gates:

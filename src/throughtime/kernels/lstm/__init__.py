@@ -1,6 +1,6 @@
 """The LSTM, everywhere: signature, shapes and choice of implementation."""
 
-from throughtime.kernels import compiled, registry
+from throughtime.kernels import compiled, registry, steps
 from throughtime.kernels.lstm import cpu, reference
 from throughtime.shapes import Bool, Float, Tensor
 
@@ -25,6 +25,7 @@ def lstm(
     reset: Bool[Tensor, "batch time"] | None = None,
     return_gates: bool = False,
     recompute: bool = False,
+    touch: steps.Touch | None = None,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Run an LSTM over time: all outputs, the last hidden state and the last cell state.
 
@@ -43,11 +44,14 @@ def lstm(
             `[batch, time, 4*hidden]`, blocks i, f, g, o; zeros in padded steps.
         recompute: let the backward pass compute the gates again, a segment of some sqrt(T) steps at
             a time, instead of keeping all of them. For the compiled kernels; the reference keeps.
+        touch: sees and may replace the values of each step (input, forget, candidate, output_gate,
+            cell, hidden); the reference runs then.
     """
-    chosen = registry.choose("lstm", x.device, weight_hidden.dtype)
-    return chosen.function(
+    inputs = (
         *(x, hidden, cell, weight_input, weight_hidden, bias, initial_hidden, initial_cell),
         *(mask, reset),
-        return_gates=return_gates,
-        recompute=recompute,
     )
+    if touch is not None:
+        return reference.lstm(*inputs, return_gates=return_gates, touch=touch)
+    chosen = registry.choose("lstm", x.device, weight_hidden.dtype)
+    return chosen.function(*inputs, return_gates=return_gates, recompute=recompute)

@@ -21,20 +21,26 @@ def lstm(
     *,
     return_gates: bool = False,
     recompute: bool = False,
+    touch: steps.Touch = steps.leave,
 ) -> tuple[Float[Tensor, "batch ..."], ...]:
     """Gates i, f, g, o; c_t = f c_(t-1) + i g; h_t = o tanh(c_t)."""
     projected = functional.linear(steps.hide_padding(x, mask), weight_input, bias)
     time = x.shape[1]
     outputs, gates = [], []
-    for p, real, new in zip(
-        projected.unbind(1), steps.columns(mask, time), steps.columns(reset, time), strict=True
+    for t, p, real, new in zip(
+        *(range(time), projected.unbind(1)),
+        *(steps.columns(mask, time), steps.columns(reset, time)),
+        strict=True,
     ):
         h = steps.begin(new, hidden, initial_hidden)
         c = steps.begin(new, cell, initial_cell)
         i, f, g, o = (p + functional.linear(h, weight_hidden)).chunk(4, dim=-1)
-        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-        c_next = f * c + i * g
-        h_next = (o * torch.tanh(c_next)).to(h.dtype)
+        i = touch("input", torch.sigmoid(i), t)
+        f = touch("forget", torch.sigmoid(f), t)
+        g = touch("candidate", torch.tanh(g), t)
+        o = touch("output_gate", torch.sigmoid(o), t)
+        c_next = touch("cell", f * c + i * g, t)
+        h_next = touch("hidden", (o * torch.tanh(c_next)).to(h.dtype), t)
         cell = steps.keep(real, c_next, c)
         hidden = steps.keep(real, h_next, h)
         outputs.append(hidden)

@@ -1,6 +1,6 @@
 """The RNN, everywhere: signature, shapes and choice of implementation."""
 
-from throughtime.kernels import compiled, registry
+from throughtime.kernels import compiled, registry, steps
 from throughtime.kernels.rnn import cpu, reference
 from throughtime.shapes import Bool, Float, Tensor
 
@@ -22,6 +22,7 @@ def rnn(
     mask: Bool[Tensor, "batch time"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
     activation: str = "tanh",
+    touch: steps.Touch | None = None,
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
     """Run an RNN over time: all outputs, and the last hidden state.
 
@@ -35,8 +36,10 @@ def rnn(
         mask: True where a step is real.
         reset: True where a new sequence begins.
         activation: `tanh`, `relu` or `sigmoid`.
+        touch: sees and may replace the value of each step, `hidden`; the reference runs then.
     """
+    inputs = x, hidden, weight_input, weight_hidden, bias, initial, mask, reset, activation
+    if touch is not None:
+        return reference.rnn(*inputs, touch=touch)
     chosen = registry.choose("rnn", x.device, weight_hidden.dtype)
-    return chosen.function(
-        x, hidden, weight_input, weight_hidden, bias, initial, mask, reset, activation
-    )
+    return chosen.function(*inputs)

@@ -19,17 +19,20 @@ def rnn(
     mask: Bool[Tensor, "batch time"] | None,
     reset: Bool[Tensor, "batch time"] | None,
     activation: str,
+    touch: steps.Touch = steps.leave,
 ) -> tuple[Float[Tensor, "batch time hidden"], Float[Tensor, "batch hidden"]]:
     """h_t = act(W x_t + U h_(t-1) + b)."""
     act = ACTIVATIONS[activation]
     projected = functional.linear(steps.hide_padding(x, mask), weight_input, bias)
     time = x.shape[1]
     outputs = []
-    for p, real, new in zip(
-        projected.unbind(1), steps.columns(mask, time), steps.columns(reset, time), strict=True
+    for t, p, real, new in zip(
+        *(range(time), projected.unbind(1)),
+        *(steps.columns(mask, time), steps.columns(reset, time)),
+        strict=True,
     ):
         h = steps.begin(new, hidden, initial)
-        h_next = act(p + functional.linear(h, weight_hidden)).to(h.dtype)
+        h_next = touch("hidden", act(p + functional.linear(h, weight_hidden)).to(h.dtype), t)
         hidden = steps.keep(real, h_next, h)
         outputs.append(hidden)
     return steps.join(outputs, hidden, mask), hidden

@@ -38,6 +38,11 @@ class Head(nn.Module):
     output_size: int
     width: int | None
 
+    @property
+    def gives(self) -> str:
+        """What its parameters are called: of tokens they are logits."""
+        return "logits" if self.discrete else "parameters"
+
     def forward(self, features: Tensor, context: Any = None) -> Tensor:
         """Parameters `[batch, time, P]` from features `[batch, time, width]`.
 
