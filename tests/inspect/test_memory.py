@@ -248,7 +248,12 @@ def test_a_picture_of_one_curve_needs_no_legend_and_of_none_no_picture():
     draw_context_curve(ax, [curve_of(1.5, 1.2, 1.1, 1.0)], palette={"gru": "#123456"})
     assert ax.get_legend() is None
     assert ax.get_lines()[0].get_color() == "#123456"
-    assert [text.get_text() for text in ax.texts] == ["8 steps"]
+    assert ax.get_title(loc="left") == "gru: 8 steps of context count"
+    assert [text.get_text() for text in ax.texts] == [
+        "dot: within 1 % of the loss given all, the thin line"
+    ]
+    draw_context_curve(ax, [curve_of(1.5, 1.2, 1.1, 1.1, shuffled=True)])
+    assert ax.get_title(loc="left") == "gru: the order of more than 8 steps counts"
     with pytest.raises(InputError, match="curves are empty"):
         draw_context_curve(ax, [])
 

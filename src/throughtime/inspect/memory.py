@@ -248,7 +248,7 @@ def draw_context_curve(
 ) -> Axes:
     """Loss by steps of context: a line per model, with a dot at its effective context.
 
-    Dashed lines are those with the rest shuffled; a thin line is the loss given all.
+    Dashed lines with hollow dots are with the rest shuffled; a thin line is the loss given all.
 
     Args:
         ax: where to draw.
@@ -271,7 +271,9 @@ def draw_context_curve(
             ax.plot(curve.lengths, curve.nats, linestyle=dashes, label=_label(curve), **line)
             ax.axhline(curve.full, color=palette[curve.name], linewidth=0.8, alpha=0.6)
             if (k := curve.effective) is not None:
-                ax.plot(k, curve.nats[curve.lengths.index(k)], "o", markersize=5, **line)
+                inside = theme.surface if curve.shuffled else palette[curve.name]
+                at = k, curve.nats[curve.lengths.index(k)]
+                ax.plot(*at, "o", markersize=6, markerfacecolor=inside, **line)
         _scale_by_doubling(ax, sorted({k for curve in curves for k in curve.lengths}))
         title, below = _how_far(curves)
         dress(ax, theme, title, below, x="steps of context", y="nats per value")
@@ -300,7 +302,10 @@ def _how_far(curves: Sequence[ContextCurve]) -> tuple[str, str]:
         for curve in curves
     }
     if len(reach) == 1:
-        return f"{curves[0].name}: context that counts", f"{next(iter(reach.values()))} steps"
+        many = next(iter(reach.values())).replace("beyond", "more than")
+        order = f"the order of {many} steps counts"
+        said = order if curves[0].shuffled else f"{many} steps of context count"
+        return f"{curves[0].name}: {said}", "dot: within 1 % of the loss given all, the thin line"
     told = "; ".join(f"{label} {steps}" for label, steps in reach.items())
     return "Context that counts, in steps", told
 
