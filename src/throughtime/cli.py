@@ -19,6 +19,7 @@ try:
     from throughtime.commands.data import data
     from throughtime.commands.doctor import doctor
     from throughtime.commands.fit import fit
+    from throughtime.commands.inspecting import inspect
     from throughtime.commands.predict import predict
     from throughtime.commands.stream import stream
 except MissingExtra as missing:
@@ -50,7 +51,7 @@ def top(
     """Sequence models that carry their state through time."""
 
 
-for command in (compare, fit, predict, stream, data, bench, doctor):
+for command in (compare, fit, predict, stream, inspect, data, bench, doctor):
     app.command()(command)
 
 
