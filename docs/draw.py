@@ -7,6 +7,12 @@ from pathlib import Path
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+# The drawings lie beside this file, from wherever it is loaded.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from drawings import DRAWINGS, drawing
+from drawings.canvas import role
+
 from throughtime import LSTM, RNN, Layer
 from throughtime.inspect.drawing import Axes, dress, legend, new, styled, to_svg
 from throughtime.inspect.theme import THEMES, Theme
@@ -20,15 +26,15 @@ def state_carrying(ax: Axes, theme: Theme) -> None:
         y, x = -1.5 * row, 0
         ax.text(-0.5, y, name, ha="right", va="center", color=theme.ink, fontsize=9)
         for place, size in enumerate(chunks):
-            _box(ax, theme, x + 0.08, y, size - 0.36, theme.palette[0])
+            _box(ax, theme, x + 0.08, y, size - 0.36, theme.baseline)
             for step in range(size):
                 middle = x + 0.08 + (size - 0.36) * (step + 0.5) / size
-                ax.plot(middle, y, "o", markersize=4, color=theme.palette[0])
+                ax.plot(middle, y, "o", markersize=4, color=theme.baseline)
             x += size
             if place + 1 < len(chunks):
-                _arrow(ax, (x - 0.26, y), (x + 0.06, y), theme.palette[1])
-        _arrow(ax, (11.74, y), (12.5, y), theme.palette[1])
-        ax.text(12.6, y, "state", ha="left", va="center", color=theme.palette[1], fontsize=9)
+                _arrow(ax, (x - 0.26, y), (x + 0.06, y), role(theme, "state"))
+        _arrow(ax, (11.74, y), (12.5, y), role(theme, "state"))
+        ax.text(12.6, y, "state", ha="left", va="center", color=role(theme, "state"), fontsize=9)
     ax.set(xlim=(-2.6, 13.6), ylim=(-3.75, 0.6))
     _blank(ax, theme, "One layer, one answer", "each call hands its state (arrow) to the next")
 
@@ -36,20 +42,21 @@ def state_carrying(ax: Axes, theme: Theme) -> None:
 @styled
 def truncation(ax: Axes, theme: Theme) -> None:
     """Full and truncated back-propagation: what is carried, and what is cut."""
+    state, gradient = role(theme, "state"), role(theme, "gradient")
     for row, (name, cut) in enumerate((("full", False), ("truncated", True))):
         y = -2.4 * row
         ax.text(-0.7, y, name, ha="right", va="center", color=theme.ink, fontsize=9)
         for step in range(9):
             _box(ax, theme, step - 0.3, y, 0.6, theme.baseline)
             if step < 8:
-                _arrow(ax, (step + 0.32, y + 0.14), (step + 0.68, y + 0.14), theme.palette[1])
+                _arrow(ax, (step + 0.32, y + 0.14), (step + 0.68, y + 0.14), state)
                 border = cut and step % 3 == 2
                 if border:
                     ax.plot([step + 0.5] * 2, [y - 0.75, y + 0.75], color=theme.ink, linewidth=1.4)
                 else:
-                    _arrow(ax, (step + 0.68, y - 0.14), (step + 0.32, y - 0.14), theme.palette[0])
-    ax.plot([], [], color=theme.palette[1], label="state, forwards")
-    ax.plot([], [], color=theme.palette[0], label="gradient, backwards")
+                    _arrow(ax, (step + 0.68, y - 0.14), (step + 0.32, y - 0.14), gradient)
+    ax.plot([], [], color=state, label="state, forwards")
+    ax.plot([], [], color=gradient, label="gradient, backwards")
     ax.plot([], [], color=theme.ink, label="cut")
     ax.set(xlim=(-2.3, 8.6), ylim=(-3.4, 0.9))
     _blank(ax, theme, "Truncation cuts the gradient", "the state goes on through every window")
@@ -135,6 +142,9 @@ def draw() -> dict[str, str]:
             figure, ax = new(theme, width=5.6, height=2.8)
             function(ax, theme)
             drawn[f"{name}-{theme.name}.svg"] = to_svg(figure)
+    for name in DRAWINGS:
+        for theme in THEMES:
+            drawn[f"{name}-{theme.name}.svg"] = to_svg(drawing(name, theme))
     return drawn
 
 
