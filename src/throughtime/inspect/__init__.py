@@ -1,9 +1,8 @@
 """What a model did, and how it did it: figures and reports.
 
-Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figures],
-[`draw_alignment`][throughtime.inspect.draw_alignment] and
-[`draw_gradient_flow`][throughtime.inspect.draw_gradient_flow], needs matplotlib, and
-[`report`][throughtime.inspect.report] needs Jinja as well.
+Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figures] and every function
+`draw_...`, needs matplotlib; the pages, [`report`][throughtime.inspect.report] and
+[`page`][throughtime.inspect.page], need Jinja as well.
 """
 
 from throughtime.inspect.alignments import alignment, draw_alignment
@@ -42,6 +41,12 @@ from throughtime.inspect.image_attention import (
     patch_places,
 )
 from throughtime.inspect.jacobians import Jacobians, recurrent_jacobians
+from throughtime.inspect.long_dependencies import LongDependencies, ProbeRun
+from throughtime.inspect.long_dependency_figures import (
+    draw_flows,
+    draw_long_dependencies,
+    draw_success,
+)
 from throughtime.inspect.looking import look
 from throughtime.inspect.memory import (
     ContextCurve,
@@ -99,8 +104,10 @@ __all__ = [
     "Head",
     "Heads",
     "Jacobians",
+    "LongDependencies",
     "NotRecorded",
     "OrderSeen",
+    "ProbeRun",
     "RecurrenceRate",
     "Reliability",
     "Report",
@@ -127,6 +134,7 @@ __all__ = [
     "draw_alignment",
     "draw_attention",
     "draw_context_curve",
+    "draw_flows",
     "draw_gate_histogram",
     "draw_gates",
     "draw_gradient_flow",
@@ -134,11 +142,13 @@ __all__ = [
     "draw_heads",
     "draw_image_attention",
     "draw_jacobians",
+    "draw_long_dependencies",
     "draw_position_similarity",
     "draw_position_waves",
     "draw_rates",
     "draw_saturation",
     "draw_score_by_distance",
+    "draw_success",
     "draw_truncation",
     "draw_units",
     "estimated_bias",
