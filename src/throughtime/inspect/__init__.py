@@ -1,7 +1,7 @@
 """What a model did, and how it did it: figures and reports.
 
-Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figures] and every function
-`draw_...`, needs matplotlib; the pages, [`report`][throughtime.inspect.report] and
+Importing this needs no extra. What draws, [`figures`][throughtime.inspect.figures] and whatever is
+called `draw_...`, needs matplotlib; the pages, [`report`][throughtime.inspect.report] and
 [`page`][throughtime.inspect.page], need Jinja as well.
 """
 
