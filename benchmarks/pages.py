@@ -14,10 +14,13 @@ from benchmarks import (
     pairs,
     recompute,
     record,
+    recurrence_rates,
     reversal,
     shakespeare,
+    taps,
     transformer,
     translation,
+    truncation,
     vision,
 )
 from benchmarks.streaming import CLOCK
@@ -99,7 +102,36 @@ KOREAN = {
     "vector instructions": "벡터 명령",
     "kernel instructions": "커널의 명령",
     "peak, GFLOP/s": "최고 속도, GFLOP/s",
+    "nats": "나트",
+    **{f"bias, % at {w}": f"편향, %, 창 {w}" for w in truncation.WINDOWS},
+    "bias, %": "편향, %",
+    "window for 5 %": "5 %를 위한 창",
+    "cosine": "코사인",
+    "norm": "크기",
+    "+-": "±",
+    "pooled, %": "모아서, %",
+    "recurrent weights, %": "순환 가중치, %",
+    "expected, %": "예상, %",
+    "update, ms": "갱신, ms",
+    **{f"{kind}, before": f"{kind}, 학습 전" for kind in ("rnn", "lstm", "gru")},
+    **{f"{kind}, after": f"{kind}, 학습 뒤" for kind in ("rnn", "lstm", "gru")},
+    "recurrence": "순환",
+    "weights times": "가중치의 배수",
+    "spectral radius": "스펙트럼 반경",
+    "largest singular value": "가장 큰 특잇값",
+    "fitted rate": "맞춘 비율",
+    "rate / radius": "비율 / 반경",
+    "of the product": "곱의 비율",
+    "gradient": "기울기",
+    "linear": "선형",
+    "training step": "학습 스텝",
+    "recorded": "기록한 것",
+    "to as it is": "as it is 대비",
+    "LSTM of 128": "너비 128의 LSTM",
+    "4 blocks of 128": "너비 128의 블록 넷",
 }
+HEADS = {"window": "창"}
+"""Of columns alone: a row may be named after the model `window`."""
 
 
 def machine(found):
@@ -229,6 +261,10 @@ TABLES = {
     "classes-clothing": ("classes-clothing", of_classes("clothing")),
     "vision": ("vision", vision.lines),
     "translation": ("translation", lambda found: translation.beside(found["rows"])),
+    "truncation": ("truncation", lambda found: truncation.lines(found["found"])),
+    "truncation-all": ("truncation", lambda found: truncation.all_lines(found["found"])),
+    "recurrence-rates": ("recurrence-rates", lambda f: recurrence_rates.lines(f["found"])),
+    "taps": ("taps", taps.lines),
 }
 
 
@@ -244,7 +280,8 @@ def fill(text, language, folder=record.RESULTS):
         if not rows:
             return place[0]
         if language == "ko":
-            header, rows = [translate(c) for c in header], [[translate(r[0]), *r[1:]] for r in rows]
+            header = [HEADS.get(name) or translate(name) for name in header]
+            rows = [[translate(row[0]), *row[1:]] for row in rows]
         return f"{place[1]}\n{record.table(header, rows)}\n{place[3]}"
 
     return PLACE.sub(table, text)
