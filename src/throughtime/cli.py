@@ -21,6 +21,7 @@ try:
     from throughtime.commands.fit import fit
     from throughtime.commands.inspecting import inspect
     from throughtime.commands.predict import predict
+    from throughtime.commands.probe import probe
     from throughtime.commands.stream import stream
 except MissingExtra as missing:
     print(f"throughtime: {missing}", file=sys.stderr)
@@ -51,7 +52,7 @@ def top(
     """Sequence models that carry their state through time."""
 
 
-for command in (compare, fit, predict, stream, inspect, data, bench, doctor):
+for command in (compare, fit, predict, stream, inspect, probe, data, bench, doctor):
     app.command()(command)
 
 

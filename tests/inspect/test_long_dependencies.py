@@ -1,5 +1,6 @@
 """What is solved by length, what arrives of the gradient, and what is said of both."""
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -67,6 +68,30 @@ def test_the_mark_itself_is_not_below_the_mark():
     found = LongDependencies("adding", (lost,), 1 / 6, 0.15)
     assert found.solved("RNN", 20) == (0, 1)
     assert "where it fails its error is nan" in found.explain()[0]
+
+
+def test_where_rows_decide_the_error_does_not():
+    runs = [made("A", 20, 0, 0.9, error=0.3), made("A", 20, 1, 0.9), made("A", 20, 2, 0.9)]
+    shares = (0.99, 0.989, 0.25)
+    runs = [replace(run, success=share) for run, share in zip(runs, shares, strict=True)]
+    found = LongDependencies("parity", (*runs,), 0.69, 0.0001, least_success=0.99)
+    assert found.solved("A", 20) == (1, 3)
+    assert found.criterion == "at least 99 % of rows right"
+    assert found.explain()[0] == (
+        "A solves 1 of 3 seeds at T = 20; where it fails it gets 25 % to 98.9 % of rows right "
+        "(without memory: 0 %)."
+    )
+    assert LongDependencies.from_json(found.to_json()) == found
+    ax = draw_success(Figure().subplots(), found)
+    assert "numbers: seeds of 3 with at least 99 % of rows right" in written(ax)
+    one = LongDependencies("parity", (runs[2],), 0.69, 0.25, least_success=0.99).explain()[0]
+    assert one.endswith("where it fails it gets 25 % of rows right (without memory: 25 %).")
+
+
+def test_what_was_kept_before_rows_could_decide_is_judged_by_its_error():
+    kept = json.loads(rnn_and_gru().to_json())
+    del kept["least_success"]
+    assert LongDependencies.from_json(json.dumps(kept)) == rnn_and_gru()
 
 
 def test_shares_are_of_the_last_step_and_curves_are_medians():

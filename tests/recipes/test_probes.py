@@ -263,3 +263,50 @@ def test_an_interrupted_run_is_no_result(monkeypatch):
     monkeypatch.setattr(probes, "learn_probe", lambda *_, **__: probes.Learned(2, "interrupted"))
     with pytest.raises(KeyboardInterrupt):
         run_probe(probe_named("adding:6"), "gru", 6, QUICK)
+
+
+# -- when a probe is solved -------------------------------------------------------------------
+
+
+def test_training_ends_when_enough_rows_are_right():
+    make = probe_named("first-symbol:3")
+    torch.manual_seed(0)
+    model = probe_model(make(1, 0), "gru", 16)
+    learned = learn_probe(model, make, QUICK, enough_success=0.97)
+    assert learned.stopped == "enough"
+    assert learned.updates < 300
+    # The weights are those that were good enough, and no error was asked for.
+    assert success(model, make(500, VALIDATION)) >= 0.97
+    torch.manual_seed(0)
+    model = probe_model(make(1, 0), "gru", 16)
+    again = learn_probe(model, make, replace(QUICK, max_steps=learned.updates))
+    assert again.stopped == "steps"
+
+
+@pytest.mark.parametrize(("name", "share"), [("first-symbol:3", 1 / 4), ("parity:5", 1 / 32),
+                                             ("copying:9", 8.0**-10)])  # fmt: skip
+def test_what_guessing_meets(name, share):
+    probe = probe_named(name)(3, 0)
+    assert probes.guessed(probe) == pytest.approx(share)
+    assert probes.good_enough(probe) == {"enough_success": 0.995}
+
+
+def test_what_always_answering_one_meets():
+    probe = adding(20000, 6, 0)
+    found = float((abs(probe.targets - 1) < 0.08).mean())
+    assert probes.guessed(probe) == pytest.approx(found, abs=0.01)
+    assert probes.good_enough(probe) == {"enough": 0.001}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_runs_are_judged_as_is_usual_for_their_probe(name):
+    make = probe_named(name)
+    run = run_probe(make, "gru", 4, replace(QUICK, max_steps=2, validate_every=2))
+    solved = replace(run, error=0.5, success=0.99)
+    close = replace(run, error=0.0099, success=0.98)
+    found = probes.judged(make(1, 0), [solved, close])
+    assert found.probe == name.partition(":")[0]
+    assert found.baseline == make(1, 0).baseline
+    by_error = name.startswith("adding")
+    assert found.solves(solved) is not by_error
+    assert found.solves(close) is by_error

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from typing import Any
@@ -73,10 +73,12 @@ class LongDependencies:
     Attributes:
         probe: its name.
         runs: all that were made, in any order.
-        baseline: the error of an answer that remembers nothing.
+        baseline: the error of an answer that remembers nothing, at the largest T.
         guessed: the share of rows that this answer meets.
         mark: a run whose error is below this has solved its probe; for
             [`adding`][throughtime.data.probes.adding] usually 0.01.
+        least_success: where answers are classes: a run that meets at least this share of the rows
+            has solved its probe, whatever its error; None: the error decides.
 
     Examples:
         >>> flow = {"lags": (0, 1, 2), "before": (1.0, 0.1, 0.001), "after": (1.0, 0.1, 0.001)}
@@ -92,6 +94,14 @@ class LongDependencies:
     baseline: float
     guessed: float
     mark: float = 0.01
+    least_success: float | None = None
+
+    @property
+    def criterion(self) -> str:
+        """What a run that solves the probe has: `an error below 0.01`."""
+        if self.least_success is None:
+            return f"an error below {self.mark:g}"
+        return f"at least {_percent(self.least_success)} of rows right"
 
     @property
     def models(self) -> list[str]:
@@ -116,7 +126,13 @@ class LongDependencies:
     def solved(self, model: str, time: int) -> tuple[int, int]:
         """How many runs of a model at a length solve the probe, and how many there are."""
         runs = self.of(model, time)
-        return sum(run.error < self.mark for run in runs), len(runs)
+        return sum(map(self.solves, runs)), len(runs)
+
+    def solves(self, run: ProbeRun) -> bool:
+        """Whether a run solves the probe."""
+        if self.least_success is None:
+            return run.error < self.mark  # one may be NaN
+        return run.success >= self.least_success
 
     def shares(self, model: str, time: int, when: str = "after") -> np.ndarray:
         """Norms of gradients as shares of that of lag 0: `[seeds, lags]`.
@@ -181,13 +197,17 @@ class LongDependencies:
         told = []
         for count, times in groupby((t for t in counts if counts[t][1]), key=lambda t: counts[t]):
             told.append(f"{_of(*count)} at T = {listed([*times])}")
-        errors = [run.error for run in self.runs if run.model == model]
-        failed = [error for error in errors if not error < self.mark]  # one may be NaN
+        failed = [run for run in self.runs if run.model == model and not self.solves(run)]
         said = f"{model} solves {', '.join(told)}"
-        if not failed:
-            return f"{said}."
-        worst = f"{min(failed):.3g} to {max(failed):.3g}" if len(failed) > 1 else f"{failed[0]:.3g}"
-        return f"{said}; where it fails its error is {worst} (of no memory: {self.baseline:.3g})."
+        return f"{said}; where it fails {self._fails(failed)}." if failed else f"{said}."
+
+    def _fails(self, failed: Sequence[ProbeRun]) -> str:
+        """How far from the mark runs are that do not solve the probe."""
+        if self.least_success is None:
+            spread = _ends([run.error for run in failed], "{:.3g}".format)
+            return f"its error is {spread} (of no memory: {self.baseline:.3g})"
+        spread = _ends([run.success for run in failed], _percent)
+        return f"it gets {spread} of rows right (without memory: {_percent(self.guessed)})"
 
     def _reaches(self, model: str, time: int) -> str:
         """What is left of the gradient halfway back, over all seeds."""
@@ -276,6 +296,17 @@ def _spread(shares: np.ndarray) -> str:
     """The median of some shares, and their range."""
     told, least, most = map(_share, (float(np.median(shares)), shares[0], shares[-1]))
     return told if least == most else f"{told} ({least} to {most} by seed)"
+
+
+def _ends(values: Sequence[float], form: Callable[[float], str]) -> str:
+    """The least of some values, and the greatest."""
+    least, most = form(min(values)), form(max(values))
+    return least if least == most else f"{least} to {most}"
+
+
+def _percent(share: float) -> str:
+    """A share of rows: three digits, and what is below a twentieth of a percent is nothing."""
+    return f"{100 * share:.3g} %" if share >= 0.0005 else "0 %"
 
 
 def _share(share: float) -> str:

@@ -108,7 +108,7 @@ def draw_success(
         ax.set_ylim(0, 112)
         ax.set_yticks(range(0, 101, 25))
         ax.set_xticks(range(len(lengths)), [f"{time:,}" for time in lengths])
-        below = f"numbers: seeds{f' of {same}' if same else ''} with an error below {found.mark:g}"
+        below = f"numbers: seeds{f' of {same}' if same else ''} with {found.criterion}"
         right = "test rows answered right, %"
         dress(ax, theme, _verdict(found), below, x="steps of a row (T)", y=right)
         if len(models) > 1:

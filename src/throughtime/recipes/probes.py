@@ -1,5 +1,6 @@
 """Train on a probe: fresh rows until it is solved or the updates are spent, and what came of it."""
 
+import math
 import re
 import time as clock
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ import torch
 from throughtime.data.probes import FreshProbes, Probe, adding, copying, first_symbol, parity
 from throughtime.errors import InputError
 from throughtime.inspect.gradient_flow import gradient_flow
-from throughtime.inspect.long_dependencies import ProbeRun
-from throughtime.inspect.memory import probe_error, probe_loss, success
+from throughtime.inspect.long_dependencies import LongDependencies, ProbeRun
+from throughtime.inspect.memory import TOLERANCE, probe_error, probe_loss, success
 from throughtime.layers import GRU, LSTM, RNN, Layer
 from throughtime.layers.base import check_size
 from throughtime.models.classifier import Classifier
@@ -22,7 +23,18 @@ from throughtime.training.config import TrainingConfig
 from throughtime.training.loop import Moment, train
 from throughtime.training.parts import TrainingDiverged
 
-__all__ = ["PROBES", "Learned", "chrono_", "learn_probe", "probe_model", "probe_named", "run_probe"]
+__all__ = [
+    "PROBES",
+    "Learned",
+    "chrono_",
+    "good_enough",
+    "guessed",
+    "judged",
+    "learn_probe",
+    "probe_model",
+    "probe_named",
+    "run_probe",
+]
 
 MakeProbe = Callable[[int, int], Probe]
 """From a number of rows and a seed to the rows."""
@@ -43,6 +55,9 @@ VALIDATION, TEST = 2**40, 2**40 + 1
 ROWS = {"validation": 500, "test": 1000, "flow": 16}
 LAGS = 50
 """Lags of a gradient flow, evenly over the time."""
+MARK, LEAST_SUCCESS = 0.01, 0.99
+"""A probe is solved below this squared error or, where answers are classes, from this share of
+rows on: nats per answer shrink with the blanks of a row, so that they are no measure of it."""
 
 
 class Learned(NamedTuple):
@@ -169,6 +184,7 @@ def learn_probe(
     config: TrainingConfig,
     *,
     enough: float = 0.0,
+    enough_success: float | None = None,
     seed: int = 0,
     progress: Callable[[Moment], None] | None = None,
 ) -> Learned:
@@ -183,6 +199,8 @@ def learn_probe(
         config: of training; `max_steps` is the budget of updates, and `validate_every` how often it
             is looked whether that was enough.
         enough: training ends once the error on 500 rows of validation is at most this.
+        enough_success: or once this share of them is met, see
+            [`success`][throughtime.inspect.success], with the weights that did so; None: never.
         seed: of the rows.
         progress: called after each update.
 
@@ -203,6 +221,7 @@ def learn_probe(
         raise InputError(f"learn_probe: {missing} is None, expected a number of updates")
     rows = config.batch_size * every
     source = FreshProbes(lambda seed: make(rows, seed), rows=config.batch_size, seed=seed)
+    held_out = make(ROWS["validation"], VALIDATION)
     made = 0
 
     def watch(moment: Moment) -> None:
@@ -210,15 +229,19 @@ def learn_probe(
         made = moment.step
         if progress is not None:
             progress(moment)
-        # The weights are those that were validated just now, and better than any before.
-        if made % every == 0 and moment.validation is not None and moment.validation <= enough:
+        if made % every or moment.validation is None:
+            return
+        # The weights are those that were validated just now.
+        if moment.validation <= enough or (
+            enough_success is not None and success(model, held_out) >= enough_success
+        ):
             raise _Enough
 
-    held_out = make(ROWS["validation"], VALIDATION).source(250, shuffle=False)
+    validate = held_out.source(250, shuffle=False)
     without_end = replace(config, epochs=budget)
     try:
         stopped = train(
-            model, source, probe_loss, without_end, validate=held_out, progress=watch
+            model, source, probe_loss, without_end, validate=validate, progress=watch
         ).stopped
     except _Enough:
         stopped = "enough"
@@ -238,6 +261,7 @@ def run_probe(
     seed: int = 0,
     chrono: int | None = None,
     enough: float = 0.0,
+    enough_success: float | None = None,
     progress: Callable[[Moment], None] | None = None,
 ) -> ProbeRun:
     """A model on a probe from its first weights to what it solves, gradients before and after.
@@ -252,6 +276,7 @@ def run_probe(
         seed: of its first weights and of the rows it sees.
         chrono: steps, or None.
         enough: an error at which training may end.
+        enough_success: a share of rows at which it may, see `learn_probe`.
         progress: called after each update.
 
     Examples:
@@ -266,7 +291,10 @@ def run_probe(
     lags = _lags(test.inputs.shape[1])
     before = _flow(model, watched, lags)
     started = clock.process_time()
-    learned = learn_probe(model, make, config, enough=enough, seed=seed, progress=progress)
+    learned = learn_probe(
+        model, make, config,
+        enough=enough, enough_success=enough_success, seed=seed, progress=progress,
+    )  # fmt: skip
     if learned.stopped == "interrupted":
         raise KeyboardInterrupt
     seconds = clock.process_time() - started
@@ -284,6 +312,68 @@ def run_probe(
         before=before,
         after=_flow(model, watched, lags),
     )
+
+
+def good_enough(probe: Probe) -> dict[str, float]:
+    """Where training on a probe may end: well beyond the mark of what is solved.
+
+    Args:
+        probe: any rows of it.
+
+    Returns:
+        What [`run_probe`][throughtime.recipes.probes.run_probe] takes.
+
+    Examples:
+        >>> good_enough(adding(rows=1, time=9, seed=0)), good_enough(parity(rows=1, time=9, seed=0))
+        ({'enough': 0.001}, {'enough_success': 0.995})
+    """
+    if probe.kind == "number":
+        return {"enough": MARK / 10}
+    return {"enough_success": (1 + LEAST_SUCCESS) / 2}
+
+
+def guessed(probe: Probe) -> float:
+    r"""The share of rows that an answer without memory meets by chance.
+
+    With n answers in a row that cost $\ell$ nats each, `probe.baseline`, it is $e^{-n \ell}$. Of
+    [`adding`][throughtime.data.probes.adding], where 1 is always answered and $\tau$ is what a sum
+    of two even numbers may be missed by, it is $1 - (1 - \tau)^2$.
+
+    Args:
+        probe: any rows of it.
+
+    Examples:
+        >>> round(guessed(first_symbol(rows=1, time=9, seed=0)), 3)
+        0.25
+        >>> round(guessed(adding(rows=1, time=9, seed=0)), 3)
+        0.154
+    """
+    if probe.kind == "number":
+        return 1 - (1 - TOLERANCE) ** 2
+    answers = probe.targets[0].size
+    return math.exp(-answers * probe.baseline)
+
+
+def judged(probe: Probe, runs: Sequence[ProbeRun]) -> LongDependencies:
+    """Runs on a probe together, judged as is usual for it.
+
+    A number is to be met with a mean squared error below 0.01; where answers are classes, 99 % of
+    rows are to be right throughout.
+
+    Args:
+        probe: rows of it, of the largest length.
+        runs: with any models, lengths and seeds.
+
+    Examples:
+        >>> make = probe_named("parity:6")
+        >>> config = TrainingConfig(max_steps=2, validate_every=2)
+        >>> found = judged(make(1, 0), [run_probe(make, "gru", 8, config, name="GRU")])
+        >>> found.criterion, found.solved("GRU", 6)
+        ('at least 99 % of rows right', (0, 1))
+    """
+    least = None if probe.kind == "number" else LEAST_SUCCESS
+    name = probe.name.replace("_", "-")
+    return LongDependencies(name, tuple(runs), probe.baseline, guessed(probe), MARK, least)
 
 
 def _lags(time: int) -> tuple[int, ...]:
