@@ -141,7 +141,8 @@ def _replace(layer: nn.Module, name: str, value: Tensor, step: int) -> Tensor:
     for watch in _watches.get():
         function = watch.replace.get(layer, {}).get(name)
         if function is not None:
-            value = function(value, step)
+            # A copy: what is written into it must not reach a state, or what backward needs.
+            value = function(value.clone(), step)
     return value
 
 

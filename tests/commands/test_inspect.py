@@ -183,6 +183,10 @@ def test_images_that_are_none(tmp_path):
     assert "is a folder, expected one image" in refused("digits", "--image", tmp_path)
     (tmp_path / "bad.png").write_text("no image")
     assert "bad.png" in refused("digits", "--image", tmp_path / "bad.png")
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    for name in ("bad.png", "table.csv"):
+        said = refused("digits", "--image", tmp_path / name)
+        assert f"--image {tmp_path / name} cannot be read as an image" in said
     from PIL import Image
 
     Image.new("RGB", (8, 8)).save(tmp_path / "red.png")

@@ -13,8 +13,9 @@ from throughtime.inspect.attention import (
     draw_heads,
     largest,
 )
+from throughtime.inspect.recording import record
 from throughtime.inspect.theme import DARK, THEMES
-from throughtime.layers import SelfAttention
+from throughtime.layers import Bidirectional, SelfAttention
 from throughtime.models import ModelConfig, build
 
 
@@ -42,6 +43,19 @@ def test_the_hooks_go_when_the_model_fails(model):
     with pytest.raises(IndexError):
         attention_maps(model, torch.tensor([[99]]))
     assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+def test_maps_against_time_are_in_the_order_of_the_input():
+    layer, x = Bidirectional(SelfAttention(4, 2)), torch.randn(2, 5, 4)
+    mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    maps = attention_maps(layer, x, None, mask)
+    assert not maps["over"].triu(1).any()
+    real = mask[:, None, :, None]
+    weights = torch.where(real, maps["against"], 0)
+    assert not weights.tril(-1).any()
+    with record(layer, "against.attention") as trace:
+        layer(x, None, mask)
+    torch.testing.assert_close(weights, trace["against.attention"])
 
 
 @pytest.mark.parametrize("theme", THEMES)

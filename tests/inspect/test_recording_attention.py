@@ -230,3 +230,26 @@ def test_from_a_reset_on_nothing_of_a_memory_is_seen(make):
     close(seen, (~begun).double())
     assert len(trace.calls("attention")) == 1
     close(trace["output"], output)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(CrossAttention, "heads"), (CrossAttention, "attention"),
+                       (GlobalAttention, "attention")]
+)  # fmt: skip
+def test_what_is_replaced_after_a_reset_counts_there_too(make, name):
+    layer = make(4, 1) if make is CrossAttention else make(4)
+    x, state = torch.randn(2, 6, 4), layer.remember(torch.randn(2, 3, 4))
+    plain, _ = layer(x, state, None, RESET)
+    with intervene(layer, {name: lambda value: value + 0.5}):
+        output, _ = layer(x, state, None, RESET)
+    assert ((output - plain).abs().amax(-1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("make", [CrossAttention, GlobalAttention])
+def test_with_history_there_is_a_gradient_after_a_reset(make):
+    layer = make(4, 1) if make is CrossAttention else make(4)
+    x, state = torch.randn(2, 6, 4), layer.remember(torch.randn(2, 3, 4))
+    with record(layer, "attention", detach=False) as trace:
+        output, _ = layer(x, state, None, RESET)
+    (gradient,) = torch.autograd.grad(output.sum(), [trace["attention"]])
+    assert (gradient[:, 0].abs().sum(-1) > 0).all()

@@ -302,3 +302,23 @@ def test_several_functions_act_in_their_order():
     with intervene(layer, {"hidden": lambda v: v + 1, "hid*": lambda v: 2 * v}):
         output, _ = layer(x)
     close(output, 2 * (plain + 1))
+
+
+@pytest.mark.parametrize("make", [LSTM, GRU, RNN])
+def test_functions_may_write_into_what_they_are_given(make):
+    layer, x = make(3, 5), torch.randn(2, 7, 3)
+
+    def written(value):
+        value[..., 0] = 0
+        return value
+
+    def selected(value):
+        return torch.where(torch.arange(5) == 0, 0, value)
+
+    found = []
+    for function in (written, selected):
+        with intervene(layer, {"*": function}):
+            output, _ = layer(x)
+        found.append([output, *torch.autograd.grad(output.square().sum(), [*layer.parameters()])])
+    for one, other in zip(*found, strict=True):
+        close(one, other)

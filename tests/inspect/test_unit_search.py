@@ -333,3 +333,8 @@ def test_spans_outside_of_the_text_are_refused():
 def test_linear_layers_have_nothing_to_search():
     with pytest.raises(InputError):
         next(over_corpus(Linear(2, 3), torch.randn(1, 4, 2), "hidden"))
+
+
+def test_chunks_of_other_rows_are_refused():
+    with pytest.raises(InputError, match=r"chunks have \[1, 2\] rows, expected the same in each"):
+        find_spans([torch.zeros(1, 4, 2), torch.zeros(2, 4, 2)], [0])

@@ -65,6 +65,14 @@ def test_the_window_is_one_from_which_on_it_holds():
     assert 10 < found < 20
     assert report_of([0.2, 0.1, math.nan]).window_for(0.5) is None
     assert report_of([0.2, 0.1, 0.0]).window_for(0.05) == 11  # a bias of nothing has no logarithm
+    assert report_of([0.2, 1e-10, 1e-13]).window_for(1e-12) == 20  # of rounding there is no line
+
+
+@pytest.mark.parametrize("off", [math.nan, math.inf])
+def test_nothing_is_interpolated_from_a_window_without_a_number(off):
+    assert report_of([off, 0.04, 0.01]).window_for(0.05) == 10
+    assert report_of([0.01, off, 0.01]).window_for(0.05) == 20
+    assert report_of([off, 0.04, 0.01]).window_for(cosine=0.9) == 10
 
 
 @pytest.mark.parametrize(

@@ -92,5 +92,6 @@ class IgnoresResetsAtTheStart(SelfAttention):
 class LooksAtPadding(Annotated):
     """Steps of the memory that are not real get their share."""
 
-    def weights(self, x, memory):
-        return super().weights(x, memory._replace(real=torch.ones_like(memory.real)))
+    def look(self, x, memory, mask, begun=None):
+        memory = memory._replace(real=torch.ones_like(memory.real))
+        return super().look(x, memory, mask, begun)

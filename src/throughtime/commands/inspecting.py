@@ -174,7 +174,10 @@ def _image(run: Run, path: Path) -> Subject:
         config.data, source=str(path), validation=None, test=None, split=DataConfig.split,
         image_size="x".join(map(str, config.model.image[1:])),
     )  # fmt: skip
-    examples = load_labelled(told, labels=False)
+    try:
+        examples = load_labelled(told, labels=False)
+    except InputError as error:
+        raise InputError(f"--image {path} cannot be read as an image ({error})") from None
     shape = [*examples.values.shape[1:]] if examples.kind == "images" else []  # pyright: ignore
     if shape != [*config.model.image]:
         came = f"an image of shape {shape}" if shape else "no image"

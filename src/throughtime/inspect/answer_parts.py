@@ -8,15 +8,23 @@ import numpy as np
 import torch
 
 from throughtime.data.text import Vocabulary
-from throughtime.inspect.panels import Curves, Figure, Foretold, Part, curves_panel, marked
-from throughtime.inspect.sequence_figures import draw_curves, draw_surprise
+from throughtime.inspect.panels import (
+    Curves,
+    Figure,
+    Foretold,
+    Part,
+    curves_panel,
+    marked,
+    shown_panel,
+)
+from throughtime.inspect.sequence_figures import draw_curves, draw_image, draw_surprise
 from throughtime.inspect.subjects import Example, Pair, Stretch
 from throughtime.models.chain import evaluating
 from throughtime.shapes import Float, Tensor
 from throughtime.tasks.class_logits import probabilities
 from throughtime.training.run import Run
 
-__all__ = ["class_parts", "pair_part", "series_part", "text_part"]
+__all__ = ["class_parts", "pair_part", "series_part", "shown_part", "text_part"]
 
 LIKELIEST = 5
 """Tokens named at each step."""
@@ -49,8 +57,8 @@ def text_part(run: Run, seen: Stretch) -> Part:
     found = _surprise(panel, seen.steps.words, seen.steps.unit)
     return Part(
         "What was foretold",
-        f"The darker a {seen.steps.unit}, the more it surprised the model. Of the one pointed at "
-        "it is told what the model, having read it, expected to follow.",
+        f"The stronger the colour of a {seen.steps.unit}, the more it surprised the model. Of the "
+        "one pointed at it is told what the model, having read it, expected to follow.",
         tuple(found),
         panel.to_json(),
         (_surprise_figure(panel, seen.steps.words, seen.steps.unit),),
@@ -76,8 +84,8 @@ def pair_part(run: Run, seen: Pair) -> Part:
     source = source or " ".join(seen.source.words[:-1])
     return Part(
         f"What was foretold of {seen.target.title}",
-        f"The source is “{source}”. The darker a {seen.target.unit} of the target, the more it "
-        "surprised the model, which knew the source and what stands before it.",
+        f"The source is “{source}”. The stronger the colour of a {seen.target.unit} of the target, "
+        "the more it surprised the model, which knew the source and what stands before it.",
         tuple(found),
         panel.to_json(),
         (_surprise_figure(panel, seen.target.words, seen.target.unit),),
@@ -113,10 +121,12 @@ def series_part(run: Run, seen: Stretch) -> Part:
     if bool(known.any()):
         worst = int(torch.where(known, missed, -1.0).flatten().argmax())
         step, at = divmod(worst, actual.shape[1])
+        came, expected = float(actual[step, at]), float(middle[step, at])
+        most = abs(came - expected)
         found.append(
-            f"the median missed by {float(missed[known].mean()):.3g} on average, and most at "
-            f"{seen.steps.words[step]}: {float(actual[step, at]):.4g} of {seen.values[at]} came "
-            f"where {float(middle[step, at]):.4g} was expected"
+            f"the median missed by {_plain(float(missed[known].mean()))} on average, and most at "
+            f"{seen.steps.words[step]}: {seen.values[at]} was {_plain(came, most)} where "
+            f"{_plain(expected, most)} was expected"
         )
     return Part(
         "What was foretold",
@@ -158,6 +168,22 @@ def class_parts(run: Run, seen: Example) -> list[Part]:
     if seen.values:
         parts.append(_input_part(seen))
     return parts
+
+
+def shown_part(seen: Example) -> Part:
+    """The text or the image itself."""
+    what = "image" if seen.steps.image else "text"
+    figures = ()
+    if seen.steps.image:
+        figures = (
+            Figure(
+                "shown",
+                f"The {what} that the model was shown.",
+                lambda ax, theme: draw_image(ax, seen.x[0], theme=theme),
+                width=3.0, height=3.3, instead=True,
+            ),
+        )  # fmt: skip
+    return Part(f"The {what}", "", (), shown_panel(seen.steps.name), figures)
 
 
 def _input_part(seen: Example) -> Part:
@@ -226,6 +252,14 @@ def _of_steps(run: Run, shares: np.ndarray, seen: Example) -> list[str]:
     if since == 0:
         return [f"it was {labels.names[final]} from the first {seen.steps.unit} on"]
     return [f"it is {labels.names[final]} from {seen.steps.unit} {since} on ({where!r})"]
+
+
+def _plain(value: float, by: float | None = None) -> str:
+    """A number with as many digits as tell it from one that is so far off; three of its own."""
+    size = abs(value) if by is None else by
+    if not size or not 1e-6 < size < 1e12:
+        return f"{value:.4g}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(size)))}f}"
 
 
 # -- numbers and figures -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from torch import nn
 
 from throughtime.errors import InputError
 from throughtime.inspect.theme import LIGHT, Theme
-from throughtime.layers import CrossAttention, GlobalAttention, SelfAttention
+from throughtime.layers import Bidirectional, CrossAttention, GlobalAttention, SelfAttention
 from throughtime.shapes import Bool, Float, Tensor
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def attention_maps(
         By the layer's name in the model, `[batch, heads, time, steps]`: rows add up to 1, or are
         zeros where there is nothing to look at; those of padded steps mean nothing. Of attention to
         itself `steps` are those of the call, after the `horizon` steps of a state if one was given;
-        else they are those of the other sequence.
+        else they are those of the other sequence. Both axes are in the order of the input.
 
     Examples:
         >>> from throughtime.layers import Decoder
@@ -57,7 +57,14 @@ def attention_maps(
         >>> {name: list(weights.shape) for name, weights in maps.items()}
         {'layers.1.attention': [1, 2, 3, 3], 'layers.2.attention': [1, 2, 3, 3]}
     """
-    return watched(attention_layers(model), lambda: model(*inputs, **options))
+    layers = attention_layers(model)
+    maps = watched(layers, lambda: model(*inputs, **options))
+    both = (part for part in model.modules() if isinstance(part, Bidirectional))
+    turned = {layer for one in both for layer in one.against.modules()}
+    return {
+        name: weights.flip(-2, -1) if layers[name] in turned else weights
+        for name, weights in maps.items()
+    }
 
 
 def attention_layers(model: nn.Module) -> dict[str, Attention]:

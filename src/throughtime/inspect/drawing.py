@@ -53,6 +53,8 @@ def style() -> Iterator[None]:
         "DejaVu Sans",
         "Noto Sans CJK KR",
         "NanumGothic",
+        "NanumSquareRound",
+        "NanumGothicCoding",
         "Malgun Gothic",
         "Apple SD Gothic Neo",
     )

@@ -3,14 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from throughtime.errors import InputError
-from throughtime.inspect.gate_values import Seen, of_model, of_tensors
+from throughtime.inspect.gate_values import SHUTTERS, Seen, of_model, of_tensors
+from throughtime.inspect.showing import Showing
+from throughtime.inspect.theme import LIGHT, Theme
 from throughtime.shapes import Bool, Float, Int, Tensor
+
+if TYPE_CHECKING:
+    from throughtime.inspect.drawing import Axes
+else:
+    Axes = Any  # matplotlib is imported where something is drawn
 
 __all__ = ["Gate", "GateActivity", "diagnose_gates", "gate_activity", "spoken"]
 
@@ -78,7 +85,7 @@ class Gate:
 
 
 @dataclass(frozen=True, eq=False)
-class GateActivity:
+class GateActivity(Showing):
     """What [`gate_activity`][throughtime.inspect.gate_activity] found; prints as a table.
 
     Attributes:
@@ -134,6 +141,12 @@ class GateActivity:
             f"{counted} real steps"
         )
         return "\n".join(lines)
+
+    def draw(self, ax: Axes, theme: Theme = LIGHT) -> Axes:
+        """[`draw_saturation`][throughtime.inspect.draw_saturation], as notebooks show it."""
+        from throughtime.inspect.gate_figures import draw_saturation
+
+        return draw_saturation(ax, self, theme=theme)
 
 
 def gate_activity(
@@ -260,7 +273,8 @@ def _of_layer(layer: str, gates: Mapping[str, Gate], activity: GateActivity) -> 
         )
     said += _saturation(layer, gates, activity)
     if not said:
-        said.append(f"{layer}: of {units} units none has a gate that is stuck, or is constant")
+        stuck = "has a gate that is stuck, or " if any(name in SHUTTERS for name in gates) else ""
+        said.append(f"{layer}: of {units} units none {stuck}is constant")
     said += [_memory(layer, gates[name]) for name in KEEPERS if name in gates]
     return said
 
@@ -279,7 +293,9 @@ def _saturation(layer: str, gates: Mapping[str, Gate], activity: GateActivity) -
         steepest = SLOPES.get(gates[name].activation)
         if steepest is not None:
             slope = max(end * (1 - end) for end in (activity.low, activity.high))
-            words += f": at most {100 * steepest * slope:.0f} % of a gradient passes there"
+            # A cell's own gradient goes from step to step past the tanh that shows it.
+            where = "from what is shown to the cell" if name == "cell" else "there"
+            words += f": at most {100 * steepest * slope:.0f} % of a gradient passes {where}"
         said.append(words)
     return said
 

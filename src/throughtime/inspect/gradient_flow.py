@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from throughtime.errors import InputError
+from throughtime.inspect.decay import SMALLEST, half_life_of, rate_of
 from throughtime.inspect.jacobians import (
     Nodes,
     in_line,
@@ -19,6 +19,7 @@ from throughtime.inspect.jacobians import (
     step_by_step,
     taken,
 )
+from throughtime.inspect.showing import Showing
 from throughtime.inspect.theme import LIGHT, Theme, colours
 from throughtime.layers import Layer
 from throughtime.models.chain import evaluating
@@ -34,8 +35,6 @@ __all__ = ["GradientFlow", "diagnose", "draw_gradient_flow", "gradient_flow", "i
 
 GONE, EXPLODED = 0.01, 10.0
 """Times what arrives at the first lag: at most this is nothing; at least this is too much."""
-SMALLEST = 1e-30
-"""Times the largest norm: below this float32 has no digits left."""
 SHOWN = 1e-9
 """Times the largest norm: a figure ends here."""
 
@@ -43,7 +42,7 @@ Loss = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class GradientFlow:
+class GradientFlow(Showing):
     r"""Norms of gradients against how far back they reach; prints as a table.
 
     Those of the same lags may stand together: `GradientFlow(a.lags, {**a.curves, **b.curves})`.
@@ -62,7 +61,7 @@ class GradientFlow:
 
         All lags count whose norm is above zero; NaN with fewer than two of them.
         """
-        return {name: _rate(self.lags, curve) for name, curve in self.curves.items()}
+        return {name: rate_of(self.lags, curve) for name, curve in self.curves.items()}
 
     @property
     def half_life(self) -> dict[str, float]:
@@ -71,7 +70,7 @@ class GradientFlow:
         Between two lags it falls exponentially; infinite where it stays above half. First steps may
         fall faster than the rate says: an LSTM's cell keeps what its hidden state loses at once.
         """
-        return {name: _half_life(self.lags, curve) for name, curve in self.curves.items()}
+        return {name: half_life_of(self.lags, curve) for name, curve in self.curves.items()}
 
     def __str__(self) -> str:
         places = sorted({*np.linspace(0, len(self.lags) - 1, 6).round().astype(int)})
@@ -85,6 +84,10 @@ class GradientFlow:
             "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
             for line in table
         )
+
+    def draw(self, ax: Axes, theme: Theme = LIGHT) -> Axes:
+        """[`draw_gradient_flow`][throughtime.inspect.draw_gradient_flow], as notebooks show it."""
+        return draw_gradient_flow(ax, self, theme=theme)
 
 
 def gradient_flow(
@@ -345,25 +348,6 @@ def _own_losses(
 
 
 # What curves say
-
-
-def _rate(lags: Sequence[int], curve: Sequence[float]) -> float:
-    k, norm = np.array(lags, dtype=float), np.array(curve, dtype=float)
-    known = np.isfinite(norm)
-    known &= norm > SMALLEST * norm[known].max(initial=0)
-    if known.sum() < 2:
-        return math.nan
-    k, log = k[known] - k[known].mean(), np.log(norm[known])
-    return math.exp((k @ log) / (k @ k))
-
-
-def _half_life(lags: Sequence[int], curve: Sequence[float]) -> float:
-    half = curve[0] / 2
-    for (k, norm), (later, lower) in pairwise(zip(lags, curve, strict=True)):
-        if lower <= half < norm:
-            passed = math.log(norm / half) / math.log(norm / max(lower, SMALLEST * norm))
-            return k + passed * (later - k) - lags[0]
-    return math.inf if half > 0 else math.nan
 
 
 def _verdict(flow: GradientFlow, name: str) -> str:

@@ -4,14 +4,21 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from throughtime.errors import InputError
+from throughtime.inspect.showing import Showing
+from throughtime.inspect.theme import LIGHT, Theme
 from throughtime.layers import Layer, Recurrent
 from throughtime.shapes import Bool, Float, Int, Tensor
 from throughtime.state import State, map_tensors, tensors, to
+
+if TYPE_CHECKING:
+    from throughtime.inspect.drawing import Axes
+else:
+    Axes = Any  # matplotlib is imported where something is drawn
 
 __all__ = ["Jacobians", "recurrent_jacobians"]
 
@@ -23,7 +30,7 @@ Nodes = dict[str, list[tuple[Tensor, ...]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Jacobians:
+class Jacobians(Showing):
     r"""How a small change of the state is carried on, step by step, along one sequence.
 
     Attributes:
@@ -59,6 +66,12 @@ class Jacobians:
             f"{self.exponents[0].exp():.3g}), spectral radius {self.spectral_radius.mean():.3g} "
             f"and largest singular value {stretch.mean():.3g} on average"
         )
+
+    def draw(self, ax: Axes, theme: Theme = LIGHT) -> Axes:
+        """[`draw_jacobians`][throughtime.inspect.draw_jacobians], as notebooks show it."""
+        from throughtime.inspect.sequence_figures import draw_jacobians
+
+        return draw_jacobians(ax, self, theme=theme)
 
 
 def recurrent_jacobians(

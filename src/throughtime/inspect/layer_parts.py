@@ -15,7 +15,7 @@ from throughtime.inspect.attention_measures import (
     draw_head_measures,
 )
 from throughtime.inspect.gate_figures import draw_gates, draw_saturation
-from throughtime.inspect.gates import diagnose_gates, gate_activity, spoken
+from throughtime.inspect.gates import GateActivity, diagnose_gates, gate_activity, spoken
 from throughtime.inspect.image_attention import patch_places
 from throughtime.inspect.panels import (
     Axes,
@@ -53,6 +53,9 @@ FIRST = ("cell", "hidden")
 
 TELLING = ("forget", "update", "cell", "hidden")
 """Values that are drawn where no script runs; the first two of a layer that there are."""
+
+TELL = 4
+"""Steps from which on it is told in words what gates do."""
 
 DRAWN = 4
 """Layers that are drawn where no script runs, at most."""
@@ -131,6 +134,9 @@ def _gate_part(seen: Recorded, steps: str, layers: Mapping[str, Mapping[str, Ten
         units = next(iter(values.values())).shape[-1]
         if units > UNITS:
             notes.append(f"Of {units} units of {path} the {UNITS} that change most are shown.")
+    if len(words) < TELL:
+        one = "one step is" if len(words) == 1 else f"{len(words)} steps are"
+        notes.append(f"What gates do along a sequence is left out: {one} too few to tell.")
     full = {f"{path}.{name}": v for path, each in layers.items() for name, v in each.items()}
     activity = gate_activity(full)
     figures = [_drawn(path, values, words) for path, values in layers.items()][:DRAWN]
@@ -140,19 +146,27 @@ def _gate_part(seen: Recorded, steps: str, layers: Mapping[str, Mapping[str, Ten
             Figure(
                 f"saturation {path}",
                 f"How often the gates of each unit of {path} are open and closed, as dots.",
-                lambda ax, theme, path=path: draw_saturation(ax, activity, layer=path, theme=theme),
-                height=3.6,
+                lambda ax, theme, path=path: _draw_saturation(ax, activity, path, theme),
+                height=3.8,
             )
         )
     return Part(
         f"Gates and what they keep{of_side(steps)}",
-        "A row for each unit, a column for each step. Gates go from 0, closed, to 1, open; of "
-        "other values one colour is above zero and another below.",
-        tuple(diagnose_gates(activity)),
+        "A row for each unit, a column for each step. Gates go from 0, closed, to 1, open: the "
+        "bluer, the more open. Of other values blue is above zero and orange below.",
+        tuple(diagnose_gates(activity)) if len(words) >= TELL else (),
         maps_panel(steps, maps) if maps else None,
         tuple(figures),
         tuple(notes),
     )
+
+
+def _draw_saturation(ax: Axes, activity: GateActivity, path: str, theme: Theme) -> None:
+    """With the layer's name above, as several stand side by side."""
+    draw_saturation(ax, activity, layer=path, theme=theme)
+    found = ax.get_title(loc="left")
+    ax.set_title(f"{path}\n{found}", loc="left", color=theme.ink, fontsize=10,
+                 fontweight="bold", pad=20, parse_math=False)  # fmt: skip
 
 
 def of_side(steps: str) -> str:
@@ -235,7 +249,7 @@ def _attention_part(seen: Recorded, rows: str, columns: str, maps: dict[str, Ten
         cut = weights[:, :, -down:, -over:]
         if seen.fits(path, cut.shape):
             shown.append(Heads(path, _numbers(cut), rows, columns, kinds.get(path, ())))
-    text = "Point at a step: the darker another one, the more weight it is given."
+    text = "Point at a step: the stronger the colour of another one, the more weight it is given."
     if seen.first and itself:
         text += " What lies before the first step shown has the rest of the weight."
     title = "What each step looks at" if itself else f"Where the {rows} looks at the {columns}"
@@ -256,7 +270,9 @@ def _numbers(weights: Float[Tensor, "1 heads time steps"]) -> np.ndarray:
 
 
 def _at(kind: str) -> str:
-    return kind if kind in ("evenly", "by content", "nearby") else f"at {kind}"
+    """After “looks”: `at the first step`, `2 steps back`."""
+    alone = kind in ("evenly", "by content", "nearby") or kind.endswith((" back", " ahead"))
+    return kind if alone else f"at {kind}"
 
 
 def _sentence(path: str, kinds: Sequence[str]) -> str:

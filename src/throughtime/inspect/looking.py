@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from throughtime.errors import InputError
-from throughtime.inspect.answer_parts import class_parts, pair_part, series_part, text_part
+from throughtime.inspect.answer_parts import (
+    class_parts,
+    pair_part,
+    series_part,
+    shown_part,
+    text_part,
+)
 from throughtime.inspect.attention import Attention
 from throughtime.inspect.image_attention import draw_image_attention, image_attention
 from throughtime.inspect.layer_parts import Recorded, attention_parts, gate_parts
@@ -69,17 +75,19 @@ def look(
     first = subject.first if isinstance(subject, Stretch) else 0
     seen = Recorded(model, values, sides, words, first)
     parts: list[Part | None] = [*_answers(run, subject)]
-    if isinstance(subject, Example) and isinstance(model.inputs, ImageInputs):
-        parts.append(_image_part(run, subject))
+    if isinstance(subject, Example):
+        if not seen.of(Attention) and subject.steps.form != "times":
+            parts.insert(0, shown_part(subject))  # heads show it themselves
+        if isinstance(model.inputs, ImageInputs):
+            parts.append(_image_part(run, subject))
     parts += gate_parts(seen)
     parts += attention_parts(seen)
     if not isinstance(subject, Example) or not isinstance(model.inputs, ImageInputs):
         parts.append(flow_part(run, subject))
     if data is not None:
         parts.append(truncation_part(run, data))
-    own = {path: call for path, call in calls.items() if ".against" not in path}
-    for steps in dict.fromkeys(seen.steps_of(path)[0] for path in own):
-        some = {path: call for path, call in own.items() if seen.steps_of(path)[0] == steps}
+    for steps in dict.fromkeys(seen.steps_of(path)[0] for path in calls):
+        some = {path: call for path, call in calls.items() if seen.steps_of(path)[0] == steps}
         parts.append(jacobian_part(run, some, steps, tuple(words[steps])))
     if isinstance(subject, Stretch) and run.vocabulary is not None:
         parts.append(context_part(run, subject))

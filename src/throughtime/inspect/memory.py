@@ -1,9 +1,8 @@
 """How far back a model remembers: its loss by how much it is shown, and what it solves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy, mse_loss
@@ -11,6 +10,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 from throughtime.data.example_batches import ExampleBatch
 from throughtime.data.probes import Probe
 from throughtime.errors import InputError
+from throughtime.inspect.shorter_contexts import Rows, given_recent, given_shuffled, log_prob
+from throughtime.inspect.showing import Showing
 from throughtime.inspect.theme import LIGHT, Theme, colours
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.chain import evaluating
@@ -42,8 +43,8 @@ TOLERANCE = 0.08
 
 
 @dataclass(frozen=True)
-class ContextCurve:
-    """What [`context_curve`][throughtime.inspect.context_curve] found.
+class ContextCurve(Showing):
+    """What [`context_curve`][throughtime.inspect.context_curve] found; prints as a table.
 
     Attributes:
         name: of the model.
@@ -75,16 +76,23 @@ class ContextCurve:
             enough = k
         return enough
 
+    def __str__(self) -> str:
+        columns = [("steps of context", "nats per value")]
+        columns += [
+            (f"{k:,}", f"{nats:.4g}") for k, nats in zip(self.lengths, self.nats, strict=True)
+        ]
+        columns.append(("all", f"{self.full:.4g}"))
+        widths = [max(map(len, column)) for column in columns]
+        head = f"{_label(self)}: {_verdict(self)} ({self.values:,} values scored)"
+        lines = (
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+            for line in zip(*columns, strict=True)
+        )
+        return "\n".join([head, *lines])
 
-class Rows(NamedTuple):
-    """Sequences side by side, and the covariates of the same steps."""
-
-    x: Tensor
-    covariates: Tensor | None
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> "Rows":
-        """Both of them changed."""
-        return Rows(change(self.x), None if self.covariates is None else change(self.covariates))
+    def draw(self, ax: Axes, theme: Theme = LIGHT) -> Axes:
+        """[`draw_context_curve`][throughtime.inspect.draw_context_curve] of this one."""
+        return draw_context_curve(ax, [self], theme=theme)
 
 
 def context_curve(
@@ -151,11 +159,11 @@ def context_curve(
     device = model.like().device
     rows = Rows(x, covariates).each(lambda part: part.to(device))
     with torch.no_grad(), evaluating(model):
-        full = _log_prob(model, rows, chunk)[:, -last:]
+        full = log_prob(model, rows, chunk)[:, -last:]
         if shuffled:
-            found = _given_shuffled(model, rows, ks, full, seed, chunk)
+            found = given_shuffled(model, rows, ks, full, seed, chunk)
         else:
-            found = [_given_recent(model, rows, k, full, chunk) for k in ks]
+            found = [given_recent(model, rows, k, full, chunk) for k in ks]
         values = int(model.head.counted(rows.x[:, -last:]).sum())
     share = values or float("nan")
     nats = [-float(part.double().sum()) / share for part in (*found, full)]
@@ -174,69 +182,6 @@ def _checked(x: Tensor, lengths: Sequence[int], last: int, chunk: int) -> tuple[
     if not ks or ks[0] < 0:
         raise InputError(f"context_curve: lengths are {[*lengths]}, expected some, from 0 on")
     return tuple(ks)
-
-
-def _log_prob(model: Autoregressive, rows: Rows, chunk: int) -> Float[Tensor, "batch time"]:
-    """The log probability of each step, some rows at a time."""
-    many = max(1, chunk // rows.x.shape[1])
-    known = repeat(None) if rows.covariates is None else rows.covariates.split(many)
-    pieces = zip(rows.x.split(many), known, strict=False)  # where there are none, without end
-    return torch.cat([model.log_prob(x, None, covariates) for x, covariates in pieces])
-
-
-def _given_recent(
-    model: Autoregressive, rows: Rows, k: int, full: Float[Tensor, "batch last"], chunk: int
-) -> Float[Tensor, "batch last"]:
-    """The log probabilities of the last steps, each given the k before it alone."""
-    batch, time = rows.x.shape[:2]
-    begin = time - full.shape[1]
-    first = max(begin, k + 1)  # up to step k, the k steps before are all there are
-    if first >= time:
-        return full
-    # A window for each step that is scored: the k steps before it, and itself.
-    windows = rows.each(
-        lambda part: part[:, first - k :].unfold(1, k + 1, 1).movedim(-1, 2).flatten(0, 1)
-    )
-    cut = _log_prob(model, windows, chunk)[:, -1].view(batch, time - first)
-    return torch.cat([full[:, : first - begin], cut], dim=1)
-
-
-def _given_shuffled(
-    model: Autoregressive,
-    rows: Rows,
-    ks: Sequence[int],
-    full: Float[Tensor, "batch last"],
-    seed: int,
-    chunk: int,
-) -> list[Float[Tensor, "batch last"]]:
-    """The log probabilities of the last steps for each k, all before those k in another order."""
-    batch, time = rows.x.shape[:2]
-    begin = time - full.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    row = torch.arange(batch, device=full.device).unsqueeze(1)
-    found = [full.clone() for _ in ks]
-    for t in range(begin, time):
-        drawn = torch.rand(batch, t, generator=generator).to(full.device)
-        changed = [at for at, k in enumerate(ks) if t - k >= 2]  # a single step has one order
-        if not changed:
-            continue
-        orders = torch.stack([_order(drawn, t - ks[at]) for at in changed])  # (K, B, t + 1)
-        known = rows.covariates
-        other = Rows(
-            rows.x[row, orders].flatten(0, 1),
-            None if known is None else known[:, : t + 1].repeat(len(changed), 1, 1),
-        )
-        scored = _log_prob(model, other, chunk)[:, -1].view(len(changed), batch)
-        for at, part in zip(changed, scored, strict=True):
-            found[at][:, t - begin] = part
-    return found
-
-
-def _order(drawn: Float[Tensor, "batch steps"], far: int) -> Tensor:
-    """The order of steps 0 to t of which the first `far` ones are shuffled; `[batch, t + 1]`."""
-    batch, t = drawn.shape
-    near = torch.arange(far, t + 1, device=drawn.device).expand(batch, -1)
-    return torch.cat([drawn[:, :far].argsort(dim=1), near], dim=1)
 
 
 def draw_context_curve(
@@ -295,19 +240,24 @@ def _scale_by_doubling(ax: Axes, lengths: Sequence[int]) -> None:
 
 
 def _how_far(curves: Sequence[ContextCurve]) -> tuple[str, str]:
-    reach = {
-        _label(curve): f"beyond {curve.lengths[-1]:,}"
-        if curve.effective is None
-        else f"{curve.effective:,}"
-        for curve in curves
-    }
+    reach = {_label(curve): _many(curve, "beyond") for curve in curves}
     if len(reach) == 1:
-        many = next(iter(reach.values())).replace("beyond", "more than")
-        order = f"the order of {many} steps counts"
-        said = order if curves[0].shuffled else f"{many} steps of context count"
-        return f"{curves[0].name}: {said}", "dot: within 1 % of the loss given all, the thin line"
+        below = "dot: within 1 % of the loss given all, the thin line"
+        return f"{curves[0].name}: {_verdict(curves[0])}", below
     told = "; ".join(f"{label} {steps}" for label, steps in reach.items())
     return "Context that counts, in steps", told
+
+
+def _verdict(curve: ContextCurve) -> str:
+    many, one = _many(curve, "more than"), curve.effective == 1
+    if curve.shuffled:
+        return f"the order of {many} step{'' if one else 's'} counts"
+    return f"{many} step{' of context counts' if one else 's of context count'}"
+
+
+def _many(curve: ContextCurve, more: str) -> str:
+    k = curve.effective
+    return f"{more} {curve.lengths[-1]:,}" if k is None else f"{k:,}"
 
 
 def probe_loss(

@@ -1,5 +1,6 @@
 """How far back a model's memory reaches along one sequence, and how it tells positions apart."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,9 @@ from throughtime.training.run import Run
 
 __all__ = ["context_part", "flow_part", "jacobian_part", "position_part", "truncation_part"]
 
+SHORTEST = 3
+"""Steps with a loss from which on gradients are followed back."""
+
 WORK = 1_500_000_000
 """Steps times the cube of the state's size up to which Jacobians are taken apart."""
 
@@ -52,6 +56,9 @@ CONTEXTS = (0, 1, 2, 4, 8, 16, 32, 64)
 ROWS, PLACES = 4, 4
 """Rows side by side, and places in the data, at which the cost of cutting is measured."""
 
+AGAINST = ".against"
+"""In the path of a layer that reads backwards."""
+
 DISTANCES = 128
 """Steps up to which scores are drawn by distance, and positions compared."""
 
@@ -63,11 +70,11 @@ def flow_part(run: Run, seen: Subject) -> Part | None:
     """How much of the loss's gradient reaches how far back; None where nothing is carried on."""
     model = run.model
     body = model.decoder.body if isinstance(seen, Pair) else model.body
-    if not body.causal or seen.steps_shown < 2:
+    if not body.causal or _steps_with_loss(seen) < SHORTEST:
         return None
     cut = _cut(run) if isinstance(seen, Stretch) else None
     recurrent = bool(recurrent_layers(body))
-    flow = _flow(run, seen, recurrent=recurrent)
+    flow = _by_path(model, body, _flow(run, seen, recurrent=recurrent))
     if cut is not None and (not recurrent or cut > flow.lags[-1]):
         cut = None
     what = "what a layer remembers" if recurrent else "the inputs of the body"
@@ -81,6 +88,26 @@ def flow_part(run: Run, seen: Subject) -> Part | None:
         width=5.2, height=3.6,
     )  # fmt: skip
     return Part("How far gradients reach", text, tuple(diagnose(flow, cut)), None, (figure,))
+
+
+def _steps_with_loss(seen: Subject) -> int:
+    """Steps shown of which it is known what followed."""
+    unknown = isinstance(seen, Stretch) and _ends_unknown(seen.targets)
+    return seen.steps_shown - unknown
+
+
+def _ends_unknown(targets: Tensor) -> bool:
+    """Whether nobody knows what follows the last step, as at the end of a text."""
+    return not targets.is_floating_point() and int(targets[0, -1]) < 0
+
+
+def _by_path(model: nn.Module, body: Any, flow: GradientFlow) -> GradientFlow:
+    """Layers by their paths in the model, as everywhere else on the page."""
+    paths = {part: path for path, part in model.named_modules()}
+    names = {name: paths[part] for name, part in recurrent_layers(body).items()}
+    return GradientFlow(
+        flow.lags, {names.get(name, name): curve for name, curve in flow.curves.items()}
+    )
 
 
 def _cut(run: Run) -> int | None:
@@ -124,21 +151,18 @@ def _pair_flow(run: Run, seen: Pair, *, recurrent: bool) -> GradientFlow:
 
 
 def _after(run: Run, seen: Stretch) -> tuple[Batch, Any]:
-    """The steps that are shown, and the state before them."""
-    whole = Batch(seen.inputs, seen.targets, None, None, seen.covariates)
+    """The steps that are shown and have a loss, and the state before them."""
+    shown = slice(seen.first, -1 if _ends_unknown(seen.targets) else None)
+    batch = Batch(
+        seen.inputs[:, shown], seen.targets[:, shown], None, None,
+        None if seen.covariates is None else seen.covariates[:, shown],
+    )  # fmt: skip
     if not seen.first:
-        return whole, None
+        return batch, None
     known = None if seen.covariates is None else seen.covariates[:, : seen.first]
     with torch.no_grad(), evaluating(run.model):
         _, state = run.model(seen.inputs[:, : seen.first], None, None, None, known)
-    shown = slice(seen.first, None)
-    return (
-        Batch(
-            seen.inputs[:, shown], seen.targets[:, shown], None, None,
-            None if seen.covariates is None else seen.covariates[:, shown],
-        ),
-        state,
-    )  # fmt: skip
+    return batch, state
 
 
 def _features(model: Any, inputs: Tensor, state: Any, covariates: Any) -> tuple[Tensor, Any]:
@@ -195,6 +219,9 @@ def jacobian_part(run: Run, calls: Mapping[str, tuple[Tensor, Any]], steps: str,
     found: dict[str, Jacobians] = {}
     notes = []
     for path, (x, state) in calls.items():
+        if AGAINST in path:
+            notes.append(f"{path} reads from the end to the beginning and is left out here.")
+            continue
         layer: Any = modules[path]
         size = layer.hidden_size * len(layer.State._fields)
         most = min(MOST, x.shape[1], len(words), WORK // size**3)
@@ -265,12 +292,16 @@ def context_part(run: Run, seen: Stretch) -> Part | None:
     if k is None:
         said = f"more than {lengths[-1]} {unit}s of context still make it better"
     else:
-        said = f"from {k} {unit}s of context on its loss is within 1 % of that given all"
+        what = unit if k == 1 else f"{unit}s"
+        said = f"from {k} {what} of context on its loss is within 1 % of that given all"
     return Part(
         "How much context counts",
         f"The loss of the last {SCORED} {unit}s of {len(rows)} rows of the test part, by how many "
         f"{unit}s before each of them the model is shown.",
-        (f"{said} ({curve.full:.3g} nats per {unit}, {curve.values} of them scored)",),
+        (
+            f"{said} ({curve.full:.3g} nats, {curve.full / math.log(2):.3g} bits, per {unit}; "
+            f"{curve.values:,} of them scored)",
+        ),
         None,
         (
             Figure(

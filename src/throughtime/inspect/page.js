@@ -13,7 +13,7 @@ const make = (tag, properties = {}, ...children) => {
 };
 const seen = (word) => word.replace(/ /g, "␣").replace(/\n/g, "↵").replace(/\t/g, "⇥");
 const number = (x) => x === null || Number.isNaN(x) ? "not known"
-  : (Math.abs(x) >= 1e5 || (x && Math.abs(x) < 1e-3) ? x.toPrecision(3) : String(+x.toPrecision(4))).replace("-", "−");
+  : (Math.abs(x) >= 1e9 || (x && Math.abs(x) < 1e-3) ? x.toPrecision(3) : Math.abs(x) >= 1e4 ? Math.round(x).toLocaleString("en") : String(+x.toPrecision(4))).replace("-", "−");
 const rough = (x) => number(+x.toPrecision(2)); // numbers that were packed are no finer
 const percent = (p) => p === null ? "not known" : p >= 0.001 ? `${+(100 * p).toPrecision(3)} %` : "below 0.1 %";
 const named = (steps, at) => steps.form === "times" || steps.image ? steps.words[at] : `“${seen(steps.words[at])}” (${steps.unit} ${at})`;
@@ -96,10 +96,14 @@ const strip = (name) => {
   });
   box.append(...spans);
   const picture = steps.image ? patches(steps, box) : null;
-  const mark = () => spans.forEach((span, step) => span.classList.toggle("at", step === at(steps)));
+  const mark = () => {
+    spans.forEach((span, step) => span.classList.toggle("at", step === at(steps)));
+    const top = spans[at(steps)]?.offsetTop;
+    if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - 20) box.scrollTop = top - box.clientHeight / 2;
+  };
   hear(steps.line, () => { mark(); picture?.paint(); });
-  const shades = (weights, tint) => {
-    const most = Math.max(1e-9, ...weights.filter((weight) => weight > 0));
+  const shades = (weights, tint, least = 1e-9) => {
+    const most = Math.max(least, ...weights.filter((weight) => weight > 0));
     spans.forEach((span, step) => {
       const share = Math.max(0, weights[step] || 0) / most;
       span.style.backgroundColor = share > 0.02 ? css(colour[tint], 0.5 * share) : "";

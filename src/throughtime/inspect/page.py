@@ -69,7 +69,7 @@ class Page:
 
 
 def write_page(folder: str | os.PathLike[str], looked: Looked) -> Page:
-    """Write `index.html`, and each figure as a PNG beside it.
+    """Write `index.html`, and each figure as a PNG beside it; those of an earlier page go.
 
     Args:
         folder: where; it is made.
@@ -78,9 +78,21 @@ def write_page(folder: str | os.PathLike[str], looked: Looked) -> Page:
     Returns:
         The page, which also shows itself in a notebook.
     """
+    path = Path(folder) / "index.html"
+    before = _figures_of(path)
     page = make_page(looked, Path(folder))
-    write_atomically(Path(folder) / "index.html", page.html.encode())
+    write_atomically(path, page.html.encode())
+    for name in before - {file.name for file in page.figures}:
+        (Path(folder) / name).unlink(missing_ok=True)
     return page
+
+
+def _figures_of(path: Path) -> set[str]:
+    """The figures beside an earlier page: what is not drawn anew would be of another sequence."""
+    if not path.is_file():
+        return set()
+    found = re.search('<meta name="figures" content="([^"]*)">', path.read_text("utf-8", "replace"))
+    return {name for name in found[1].split("/") if name.endswith(".png")} if found else set()
 
 
 def make_page(looked: Looked, folder: Path | None = None) -> Page:
@@ -123,6 +135,7 @@ def make_page(looked: Looked, folder: Path | None = None) -> Page:
         dark=_variables(DARK),
         script=Markup(script),  # our own file, word for word
         hash=_hash(script),
+        files="/".join(path.name for path in files),
         data=Markup(safe_json(looked.to_json())),
     )
     return Page(text, looked, tuple(files))

@@ -11,9 +11,17 @@ const foretold = (panel, box) => {
       make("b", { textContent: seen(word) }), make("i", { style: `width: ${(7 * share).toFixed(2)}rem` }), percent(share)));
     said.replaceChildren(`${named(steps, step)}${came}. ${panel.of_itself ? "Likeliest here:" : "Likeliest to follow:"}`, make("ol", {}, ...bars));
   };
-  const paint = () => text.shades(panel.probability.map((p) => p === null ? 0 : Math.min(12, -Math.log2(Math.max(p, 1e-9)))), "c1");
+  const paint = () => text.shades(panel.probability.map((p) => p === null ? 0 : Math.min(12, -Math.log2(Math.max(p, 1e-9)))), "c1", 4);
   hear(steps.line, tell);
   painters.push(paint, tell);
+  box.append(text.box, said);
+};
+
+const shown = (panel, box) => {
+  const steps = page.steps[panel.steps], text = strip(panel.steps), said = readout();
+  const tell = () => said.replaceChildren(at(steps) === null ? `Point at a ${steps.unit}: it is marked in all parts below.` : named(steps, at(steps)));
+  hear(steps.line, tell);
+  painters.push(tell);
   box.append(text.box, said);
 };
 
@@ -100,7 +108,7 @@ const heads = (panel, box) => {
     w = Math.max(4, Math.min(over.words.length > 24 ? 22 : 40, (Math.min(box.clientWidth, 660) - left - 4) / over.words.length));
     const pen = sized(canvas, left + w * over.words.length + 2, top + w * down.words.length + 2);
     across(pen, over, left, w, top);
-    field(canvas, left, top, w, w, down.words.length, over.words.length, (row, step) => shade(weight(row, step), 0, most));
+    field(canvas, left, top, w, w, down.words.length, over.words.length, (row, step) => shade(Math.sqrt(weight(row, step) / most), 0, 1));
     pen.textAlign = "right";
     pen.textBaseline = "middle";
     down.words.forEach((word, row) => {
@@ -169,6 +177,15 @@ const heads = (panel, box) => {
   painters.push(redo);
 };
 
+// Some four round numbers from low to high.
+const round = (low, high) => {
+  const rough = (high - low) / 4, ten = 10 ** Math.floor(Math.log10(rough));
+  const step = ten * [1, 2, 2.5, 5, 10].find((times) => times * ten >= 0.99 * rough);
+  const found = [];
+  for (let at = Math.ceil(low / step - 1e-6); at * step <= high + 1e-6 * step; at++) found.push(+(at * step).toPrecision(9));
+  return found;
+};
+
 const curves = (panel, box) => {
   const steps = page.steps[panel.steps], said = readout(), canvas = make("canvas");
   const [left, top, tall, time] = [52, 12, 200, steps.words.length];
@@ -183,8 +200,7 @@ const curves = (panel, box) => {
     const pen = sized(canvas, left + w * time + 2, top + tall + under);
     const x = (step) => left + (step + 0.5) * w, y = (value) => top + tall * (1 - (value - low) / (high - low));
     pen.textBaseline = "middle";
-    for (let tick = 0; tick <= 4; tick++) {
-      const value = low + (high - low) * tick / 4;
+    for (const value of round(low, high)) {
       pen.strokeStyle = css(colour.grid);
       pen.beginPath();
       pen.moveTo(left, y(value));
@@ -192,7 +208,7 @@ const curves = (panel, box) => {
       pen.stroke();
       pen.fillStyle = css(colour.muted);
       pen.textAlign = "right";
-      pen.fillText(number(+value.toPrecision(3)), left - 5, y(value));
+      pen.fillText(number(value), left - 5, y(value));
     }
     across(pen, steps, left, w, top + tall + under);
     if (chart.band) {
@@ -239,7 +255,7 @@ const curves = (panel, box) => {
 
 document.documentElement.classList.add("live");
 readColours();
-const kinds = { foretold, maps, heads, curves };
+const kinds = { foretold, shown, maps, heads, curves };
 document.querySelectorAll("[data-panel]").forEach((box) => {
   const panel = page.panels[+box.dataset.panel];
   kinds[panel.kind](panel, box);

@@ -199,11 +199,11 @@ class Curves:
         band = None
         if self.band is not None:
             name, low, high = self.band
-            band = {"name": name, "low": [*map(_rounded, low)], "high": [*map(_rounded, high)]}
+            band = {"name": name, "low": _fine(low), "high": _fine(high)}
         return {
             "label": self.label,
             "unit": self.unit,
-            "lines": [[name, [*map(_rounded, line)]] for name, line in self.lines.items()],
+            "lines": [[name, _fine(line)] for name, line in self.lines.items()],
             "band": band,
             "low": self.low,
             "high": self.high,
@@ -287,13 +287,24 @@ class Looked:
 
 
 def marked(words: Sequence[str]) -> list[str]:
-    """Words as drawings have them: the marks of begin and end take no more room than a letter.
+    """Words as drawings have them: begin and end take a letter's room, patches two numbers'.
 
     Examples:
-        >>> marked(["<begin>", "a", "<end>"])
-        ['▸', 'a', '◂']
+        >>> marked(["<begin>", "a", "<end>", "patch in row 2, column 3"])
+        ['▸', 'a', '◂', '2, 3']
     """
-    return [MARKS.get(word, word) for word in words]
+    short = (
+        word.removeprefix("patch in row ").replace(", column ", ", ")
+        if word.startswith("patch in row ")
+        else word
+        for word in words
+    )
+    return [MARKS.get(word, word) for word in short]
+
+
+def shown_panel(steps: str) -> dict[str, Any]:
+    """A sequence by itself."""
+    return {"kind": "shown", "steps": steps}
 
 
 def maps_panel(steps: str, maps: Sequence[Map]) -> dict[str, Any]:
@@ -339,6 +350,11 @@ def size_of(shape: Sequence[int]) -> int:
     return 4 * -(-int(np.prod(shape)) // 3)
 
 
-def _rounded(value: float) -> float | None:
-    """Four significant digits; None where there is no number."""
-    return float(f"{value:.4g}") if np.isfinite(value) else None
+def _rounded(value: float, digits: int = 4) -> float | None:
+    """So many significant digits; None where there is no number."""
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
+
+
+def _fine(line: np.ndarray) -> list[float | None]:
+    """Values of a series may be large and differ by little."""
+    return [_rounded(value, 7) for value in line]

@@ -9,13 +9,14 @@ from throughtime.inspect.axis_names import name_steps
 from throughtime.inspect.jacobians import Jacobians
 from throughtime.inspect.panels import Curves
 from throughtime.inspect.theme import LIGHT, Theme
+from throughtime.shapes import Float, Tensor
 
 if TYPE_CHECKING:
     from throughtime.inspect.drawing import Axes
 else:
     Axes = Any  # matplotlib is imported where something is drawn
 
-__all__ = ["draw_curves", "draw_jacobians", "draw_surprise"]
+__all__ = ["draw_curves", "draw_image", "draw_jacobians", "draw_surprise"]
 
 
 def draw_surprise(
@@ -81,6 +82,30 @@ def draw_curves(
         name_steps(ax, theme, len(words), words)
         if len(chart.lines) > 1 or chart.band is not None:
             legend(ax, theme)
+    return ax
+
+
+def draw_image(
+    ax: Axes, image: Float[Tensor, "channels height width"], *, theme: Theme = LIGHT
+) -> Axes:
+    """An image as it is read, its darkest value black and its lightest white.
+
+    Args:
+        ax: where to draw.
+        image: of one channel or of three; of other numbers of channels the first is drawn.
+        theme: where it will be seen.
+    """
+    from throughtime.inspect.drawing import dress, style
+
+    values = image.detach().float().cpu()
+    values = values if len(values) == 3 else values[:1]
+    least, most = values.min(), values.max()
+    shares = ((values - least) / (most - least).clamp(min=1e-9)).movedim(0, -1).numpy()
+    with style():
+        ax.imshow(shares if shares.shape[-1] == 3 else shares[..., 0], cmap="gray", vmin=0, vmax=1)
+        dress(ax, theme, "The image")
+        ax.set_xticks([])
+        ax.set_yticks([])
     return ax
 
 

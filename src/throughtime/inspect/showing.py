@@ -76,11 +76,17 @@ def in_notebook(draw: Draw, words: str, size: tuple[float, float] = (5.2, 3.4)) 
         size: width and height in inches.
     """
     below = f'<pre style="white-space: pre; overflow-x: auto">{html.escape(words)}</pre>'
+    titles = []
+
+    def titled(ax: Axes, theme: Theme) -> None:
+        draw(ax, theme)
+        titles.append(ax.get_title(loc="left"))
+
     try:
-        drawn = draw_both(draw, *size, ground=True)
+        drawn = draw_both(titled, *size, ground=True)
     except MissingExtra:
         return below
-    title = html.escape(words.splitlines()[0] if words else "")
+    title = html.escape(next(filter(None, [*titles, *words.splitlines()]), ""))
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{drawn.dark}">'
         f'<img src="{drawn.light}" alt="{title}" style="max-width: 100%"></picture>{below}'

@@ -181,6 +181,9 @@ def given_pair(run: Run, source: str, target: str | None) -> Pair:
         InputError: a token that the run does not know, or an empty answer.
     """
     vocabulary: PairVocabulary = run.vocabulary
+    if not source.strip():
+        unit = vocabulary.source.unit
+        raise InputError(f"--source is {source!r}, expected some with {unit}s in it")
     x = _encoded("--source", vocabulary.encode_source, source)
     if target is not None:
         y = _encoded("--target", vocabulary.encode_target, target)

@@ -61,8 +61,8 @@ def truncation_report(
     Args:
         model: trained or not; its gradients are left as they were.
         data: a task with a training part in time, such as a language model's or a forecaster's, or
-            what `open_data` gives; or [`Windows`][throughtime.training.bptt.Windows], each of which is
-            one place with the steps that go before.
+            what `open_data` gives; or [`Windows`][throughtime.training.bptt.Windows], each of which
+            is one place with the steps that go before.
         windows: lengths w in steps of time.
         span: steps that g goes back at least; by default four times the longest window. Where
             sequences are shorter it is what they have.

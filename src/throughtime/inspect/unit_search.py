@@ -213,7 +213,11 @@ def find_spans(
     chosen = list(dict.fromkeys(units))
     _check_bounds(chosen, shortest, longest, least, most)
     chunks = [values] if isinstance(values, Tensor) else values
-    on = np.concatenate([_on(one, chosen, threshold) for one in chunks] or [_nothing()], axis=1)
+    parts = [_on(one, chosen, threshold) for one in chunks] or [_nothing()]
+    rows = sorted({len(part) for part in parts})
+    if len(rows) > 1:
+        raise InputError(f"find_spans: chunks have {rows} rows, expected the same in each")
+    on = np.concatenate(parts, axis=1)
     if not on.shape[1]:
         raise InputError("find_spans: values are empty, expected at least one step")
     if mask is not None:

@@ -195,8 +195,10 @@ def _crossing(
     if not points[-1][1] <= wanted:
         return None
     for (w, off), (longer, less) in reversed([*pairwise(points)]):
-        if not off <= wanted:
-            high, low = math.log(off), math.log(max(less, NOTHING))
+        if not math.isfinite(off):
+            return longer
+        if off > wanted:
+            high, low = math.log(off), math.log(max(less, min(NOTHING, wanted)))
             part = (high - math.log(wanted)) / (high - low)
             return min(longer, math.ceil(w + part * (longer - w) - 1e-9))
     return points[0][0]

@@ -7,7 +7,7 @@ from throughtime.errors import InputError
 from throughtime.layers.base import Layer
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import S, State, map_tensors, tensors
-from throughtime.taps import tap, unwatched
+from throughtime.taps import historic, replaced, tap, unwatched
 
 
 class MemoryLayer(Layer):
@@ -78,8 +78,11 @@ class MemoryLayer(Layer):
         begun = reset.cumsum(1) > 0
         initial = self.initial_state(x.shape[0])
         output = self.look(x, state, mask, begun)
-        elsewhere = unwatched(self.look)(x, initial, mask)
-        output = torch.where(begun.unsqueeze(-1), elsewhere, output)
+        # Of no memory steps find what is shown of them, and go on with that where it must count.
+        follows = replaced(self) or historic(self)
+        if not follows or any(part.numel() for part in tensors(initial)):
+            elsewhere = unwatched(self.look)(x, initial, mask)
+            output = torch.where(begun.unsqueeze(-1), elsewhere, output)
         return tap(self, "output", output, mask), _replaced(state, initial, reset.any(1))
 
     def check_state(self, state: State, batch_size: int) -> None:
