@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import (
     classification,
     generation,
+    long_dependencies,
     pairs,
     recompute,
     record,
@@ -25,6 +26,7 @@ from benchmarks import (
 )
 from benchmarks.streaming import CLOCK
 from throughtime.commands.peers import OURS, PACKED
+from throughtime.inspect import LongDependencies
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
@@ -66,6 +68,11 @@ KOREAN = {
     "published tiny Transformer": "발표된 작은 트랜스포머",
     "published BiGRU with attention": "발표된, 어텐션이 있는 BiGRU",
     "processor, min": "프로세서, 분",
+    "learning rate": "학습률",
+    "seeds solved": "푼 시드",
+    "error": "오차",
+    "rows right, %": "맞힌 행, %",
+    "gradient at T/2": "T/2에서의 그래디언트",
     "accuracy, %": "정확도, %",
     "macro F1, %": "매크로 F1, %",
     "log loss": "로그 손실",
@@ -130,7 +137,7 @@ KOREAN = {
     "LSTM of 128": "너비 128의 LSTM",
     "4 blocks of 128": "너비 128의 블록 넷",
 }
-HEADS = {"window": "창"}
+HEADS = {"window": "창", "after": "뒤"}
 """Of columns alone: a row may be named after the model `window`."""
 
 
@@ -237,6 +244,11 @@ def of_pairs(what):
     return lambda found: pairs.lines(what, found["found"], found["baselines"])
 
 
+def remembering(found):
+    """Who solves the adding problem, and how much of the gradient arrives."""
+    return long_dependencies.lines(LongDependencies.from_json(json.dumps(found["found"])))
+
+
 def of_classes(what):
     """Classifiers beside what was published."""
     return lambda found: classification.lines(what, found["found"], found["baselines"])
@@ -256,11 +268,13 @@ TABLES = {
     "shakespeare": ("shakespeare", lambda found: shakespeare.lines(found["found"])),
     "reversal": ("reversal", lambda found: reversal.lines(found["found"])),
     "pairs-pronunciation": ("pairs-pronunciation", of_pairs("pronunciation")),
+    "pairs-de-en": ("pairs-de-en", of_pairs("de-en")),
     "classes-speakers": ("classes-speakers", of_classes("speakers")),
     "classes-reviews": ("classes-reviews", of_classes("reviews")),
     "classes-clothing": ("classes-clothing", of_classes("clothing")),
     "vision": ("vision", vision.lines),
     "translation": ("translation", lambda found: translation.beside(found["rows"])),
+    "long-dependencies": ("long-dependencies", remembering),
     "truncation": ("truncation", lambda found: truncation.lines(found["found"])),
     "truncation-all": ("truncation", lambda found: truncation.all_lines(found["found"])),
     "recurrence-rates": ("recurrence-rates", lambda f: recurrence_rates.lines(f["found"])),
