@@ -41,8 +41,9 @@ class CrossAttention(MemoryLayer):
     $$Q = X W_Q, \quad K, V = M W_K, M W_V, \qquad
     Y = \left[\operatorname{softmax}\left(\frac{Q K^\top}{\sqrt{d_k}}\right) V\right] W_O$$
 
-    Keys and values are computed once, by [`remember`][throughtime.layers.CrossAttention.remember],
-    and are the state from then on; a call does not change it.
+    Keys and values are computed once, by
+    [`remember`][throughtime.layers.cross_attention.CrossAttention.remember], and are the state from
+    then on; a call does not change it.
 
     Args:
         size: features per step, in and out.
@@ -193,7 +194,7 @@ class CrossAttention(MemoryLayer):
 
         Args:
             x: `[batch, time, size]`.
-            memory: what [`remember`][throughtime.layers.CrossAttention.remember] gave.
+            memory: what `remember` gave.
             mask: `[batch, time]`, True where a step of `x` is real.
 
         Returns:

@@ -50,7 +50,8 @@ class GlobalAttention(MemoryLayer):
     $h_t$ is the state of the recurrent layer below after its own step, as Luong has it, so that a
     whole sequence is compared at once; a recurrent layer above carries on what was found.
 
-    Keys are computed once, by [`remember`][throughtime.layers.GlobalAttention.remember].
+    Keys are computed once, by
+    [`remember`][throughtime.layers.global_attention.GlobalAttention.remember].
 
     Args:
         size: features per step, in and out.

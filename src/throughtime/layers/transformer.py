@@ -68,7 +68,8 @@ class Decoder(Stack):
     """Blocks that see the past only, and a memory where there is one.
 
     Without `memory_size` this is the body of a language model. With it, an encoder's output goes in
-    by [`remember`][throughtime.layers.Decoder.remember], whose answer is the state to start from.
+    by [`remember`][throughtime.layers.transformer.Decoder.remember], whose answer is the state to
+    start from.
 
     The last matrix of each sum starts smaller, as in [`Encoder`][throughtime.layers.Encoder].
 

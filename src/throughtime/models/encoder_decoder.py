@@ -18,8 +18,9 @@ class EncoderDecoder(nn.Module):
     The encoder reads the source, the whole of it at once. The decoder is an
     [`Autoregressive`][throughtime.models.Autoregressive] model of the target whose state before the
     first step knows what the encoder made of the source: that is all that
-    [`encode`][throughtime.models.EncoderDecoder.encode] gives, and a value like every other state.
-    So the decoder streams, samples and searches as any autoregressive model does.
+    [`encode`][throughtime.models.encoder_decoder.EncoderDecoder.encode] gives, and a value like
+    every other state. So the decoder streams, samples and searches as any autoregressive model
+    does.
 
     Args:
         source: a vector for each token of the source.
