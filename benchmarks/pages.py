@@ -268,6 +268,7 @@ TABLES = {
     "shakespeare": ("shakespeare", lambda found: shakespeare.lines(found["found"])),
     "reversal": ("reversal", lambda found: reversal.lines(found["found"])),
     "pairs-pronunciation": ("pairs-pronunciation", of_pairs("pronunciation")),
+    "pairs-korean": ("pairs-korean", of_pairs("korean")),
     "pairs-de-en": ("pairs-de-en", of_pairs("de-en")),
     "classes-speakers": ("classes-speakers", of_classes("speakers")),
     "classes-reviews": ("classes-reviews", of_classes("reviews")),
