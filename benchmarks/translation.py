@@ -69,14 +69,12 @@ def floors(model, sources, written, task, peak):
     body, head, width = model.decoder.body, model.head, model.source.output_size
     once = matrices(body, only=("weight_memory", "weight_key", "weight_bridge"))
     each = matrices(body) - once + head.size * width
-    blocks = len(through.blocks_of(body))
     # Features a step of the past, and of the source, that a hypothesis looks at.
-    past = 2 * width * blocks
+    past = 2 * width * len(through.blocks_of(body))
     looked = past or 3 * width
-    steps, of_source = max(map(len, written)), sum(map(len, sources))
-    encoder = 0 if task.encoded else matrices(model.encoder) + once
-    products = encoder * of_source
-    products += 0 if task.encoded else past * sum(len(source) ** 2 for source in sources)
+    steps, read = max(map(len, written)), [] if task.encoded else sources
+    encoder = matrices(model.encoder) + once if read else 0
+    products = sum(encoder * len(source) + past * len(source) ** 2 for source in read)
     kept = 0
     for source, row in zip(sources, written, strict=True):
         rows = 1 + task.beams * (len(row) - 1)  # there is one hypothesis at first

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from throughtime import kernels
+from tests.inspect.watching import close
 from throughtime.decoding import Compiled, Sampling, generate
 from throughtime.decoding.compiled import refuses
 from throughtime.errors import InputError
@@ -24,33 +24,7 @@ from throughtime.models import (
     build,
 )
 
-MASK = torch.tensor(
-    [[True, True, False, True, True, True], [False, True, True, True, False, False]]
-)
-RESET = torch.tensor([[False, False, True, False, True, False], [False] * 3 + [True, False, False]])
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture(params=["chosen", "reference"])
-def implementation(request):
-    with kernels.use(None if request.param == "chosen" else "reference"):
-        yield request.param
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
-
-
-def warm(layer, rows=2):
-    """A state that is not zero."""
-    return layer.State(*(torch.randn(rows, layer.hidden_size) for _ in layer.State._fields))
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from throughtime import kernels
+from tests.inspect.watching import MASK, close
 from throughtime.inspect import intervene, record, tap_names
 from throughtime.layers import (
     GRU,
@@ -27,33 +27,7 @@ from throughtime.models import (
     VisionTransformer,
 )
 
-MASK = torch.tensor(
-    [[True, True, False, True, True, True], [False, True, True, True, False, False]]
-)
-RESET = torch.tensor([[False, False, True, False, True, False], [False] * 3 + [True, False, False]])
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture(params=["chosen", "reference"])
-def implementation(request):
-    with kernels.use(None if request.param == "chosen" else "reference"):
-        yield request.param
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
-
-
-def warm(layer, rows=2):
-    """A state that is not zero."""
-    return layer.State(*(torch.randn(rows, layer.hidden_size) for _ in layer.State._fields))
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize("activation", ["relu", "swiglu"])

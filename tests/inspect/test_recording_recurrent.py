@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.inspect.watching import MASK, RESET, close, warm
 from throughtime import kernels
 from throughtime.inspect import intervene, record, tap_names
 from throughtime.layers import (
@@ -12,33 +13,7 @@ from throughtime.layers import (
     Bidirectional,
 )
 
-MASK = torch.tensor(
-    [[True, True, False, True, True, True], [False, True, True, True, False, False]]
-)
-RESET = torch.tensor([[False, False, True, False, True, False], [False] * 3 + [True, False, False]])
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture(params=["chosen", "reference"])
-def implementation(request):
-    with kernels.use(None if request.param == "chosen" else "reference"):
-        yield request.param
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
-
-
-def warm(layer, rows=2):
-    """A state that is not zero."""
-    return layer.State(*(torch.randn(rows, layer.hidden_size) for _ in layer.State._fields))
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def steps_of(layer, x, state, mask, reset, cell):

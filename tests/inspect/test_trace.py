@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from throughtime import inspect, kernels
+from tests.inspect.watching import close
+from throughtime import inspect
 from throughtime.errors import InputError
 from throughtime.inspect import NotRecorded, Trace, record
 from throughtime.layers import (
@@ -11,33 +12,7 @@ from throughtime.layers import (
     SelfAttention,
 )
 
-MASK = torch.tensor(
-    [[True, True, False, True, True, True], [False, True, True, True, False, False]]
-)
-RESET = torch.tensor([[False, False, True, False, True, False], [False] * 3 + [True, False, False]])
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture(params=["chosen", "reference"])
-def implementation(request):
-    with kernels.use(None if request.param == "chosen" else "reference"):
-        yield request.param
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
-
-
-def warm(layer, rows=2):
-    """A state that is not zero."""
-    return layer.State(*(torch.randn(rows, layer.hidden_size) for _ in layer.State._fields))
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def test_a_trace_in_words():
