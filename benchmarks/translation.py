@@ -206,7 +206,7 @@ def show(rows):
 def title(row):
     """A case in words."""
     text = f"{row['search']}, batch {row['batch']}, {row['sources']}"
-    return text + ", to the end" * row["ends"] + ", decoder alone" * row.get("encoded", False)
+    return text + ", to the end" * row["ends"] + ", decoder alone" * row["encoded"]
 
 
 def ratio(rows, row, peer):
@@ -353,7 +353,7 @@ def label(row):
     if row["model"].startswith("Transformer"):
         return title(row)
     text = f"{row['model']}, {row['vocabulary']:,} tokens, batch {row['batch']}"
-    return text + ", decoder alone" * row.get("encoded", False)
+    return text + ", decoder alone" * row["encoded"]
 
 
 def main():
