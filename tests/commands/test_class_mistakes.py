@@ -174,6 +174,14 @@ def test_parts_named_by_halves(fit, tmp_path):
     assert "split is for a single file" in said
 
 
+def test_a_share_that_cannot_be_held_out(fit, tmp_path):
+    source = write_texts(tmp_path / "texts.csv")
+    said = fit(source, "--task", "classify", "--validation", "0.2")
+    assert "validation is the share 0.2, which is for a test part of its own" in said
+    said = fit(source, "--task", "classify", "--test", source, "--validation", "2")
+    assert "validation is 2, expected a file, or a share in (0, 1)" in said
+
+
 def test_parts_of_different_kinds(fit, tmp_path):
     source = write_texts(tmp_path / "texts.csv")
     other = write_ts(tmp_path / "series.ts")

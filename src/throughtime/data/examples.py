@@ -13,6 +13,9 @@ from throughtime.errors import InputError
 
 KINDS = ("texts", "series", "images")
 
+HELD_OUT = 0.1
+"""The share of a training part that is held out where there is no validation part."""
+
 Label = str | tuple[str, ...] | list[str]
 """One class; several, or none, as a tuple; or one for each step as a list, "" where unknown."""
 
@@ -136,7 +139,9 @@ def split_examples(
     return ExampleParts(*parts)
 
 
-def hold_out(examples: Examples, share: float = 0.1, seed: int = 0) -> tuple[Examples, Examples]:
+def hold_out(
+    examples: Examples, share: float = HELD_OUT, seed: int = 0
+) -> tuple[Examples, Examples]:
     """Training and validation out of a training part that came without; as `split_examples`."""
     kept, held = cut_examples(examples, (1 - share, share), seed)
     return kept, held

@@ -48,7 +48,8 @@ class DataConfig:
 
     validation: str | None = None
     """Pairs and examples: what training is watched on, named like `source`; None: a part of
-    `source`."""
+    `source`. Examples whose test part is apart: also the share of the others to hold out, 0.1 if
+    None."""
 
     test: str | None = None
     """Pairs and examples: what is judged on; of pairs both or neither are named."""

@@ -10,7 +10,7 @@ import torch
 from throughtime.data import images, labelled
 from throughtime.data.augment import Augment
 from throughtime.data.example_report import ExampleReport, example_report
-from throughtime.data.examples import ExampleParts, Examples, hold_out, split_examples
+from throughtime.data.examples import HELD_OUT, ExampleParts, Examples, hold_out, split_examples
 from throughtime.data.labels import Labels
 from throughtime.data.text import UNKNOWN, Vocabulary
 from throughtime.errors import InputError
@@ -37,7 +37,8 @@ def load_labelled(config: DataConfig, *, labels: bool = True) -> Examples | Exam
         InputError: as the readers, or parts that were named twice.
     """
     path = Path(config.source)
-    named = {"validation": config.validation, "test": config.test}
+    share = _share(config.validation)
+    named = {"validation": None if share else config.validation, "test": config.test}
     if labels and any(named.values()):
         if config.split != DataConfig.split:
             raise InputError("split is for a single file, and there is one for each part")
@@ -46,14 +47,19 @@ def load_labelled(config: DataConfig, *, labels: bool = True) -> Examples | Exam
         found = {"training": _read(path, config)} | {
             part: _read(Path(name), config) for part, name in named.items() if name
         }
-        return _three(found)
+        return _three(found, share)
     pictures = images.has_image_parts(path)
     if labels and (pictures or (path.is_dir() and not images.is_images(path))):
         if config.split != DataConfig.split:
             raise InputError(f"{path} has a file for each part, and split is for a single file")
         if pictures:
-            return _three(images.read_image_parts(path, image_size=image_size(config)))
-        return _three(labelled.read_labelled_parts(path, **_told(config)))
+            return _three(images.read_image_parts(path, image_size=image_size(config)), share)
+        return _three(labelled.read_labelled_parts(path, **_told(config)), share)
+    if labels and share:
+        raise InputError(
+            f"validation is the share {config.validation}, which is for a test part of its own; "
+            f"{path} is a single one, expected split"
+        )
     return _read(path, config, labels=labels)
 
 
@@ -80,7 +86,18 @@ def _told(config: DataConfig) -> dict[str, Any]:
     }
 
 
-def _three(found: dict[str, Examples]) -> ExampleParts:
+def _share(validation: str | None) -> float:
+    """The share of the training part that is held out, where validation is no file; else 0."""
+    try:
+        share = float(validation or "")
+    except ValueError:
+        return 0.0
+    if not 0 < share < 1:
+        raise InputError(f"validation is {validation}, expected a file, or a share in (0, 1)")
+    return share
+
+
+def _three(found: dict[str, Examples], share: float) -> ExampleParts:
     """Three parts; validation is taken out of training where there is none."""
     training = found["training"]
     for part, examples in found.items():
@@ -96,8 +113,10 @@ def _three(found: dict[str, Examples]) -> ExampleParts:
                 "the same, --image-size makes it so"
             )
     if "validation" in found:
+        if share:
+            raise InputError(f"validation is the share {share:g}, and there is a validation part")
         return ExampleParts(training, found["validation"], found["test"])
-    return ExampleParts(*hold_out(training), found["test"])
+    return ExampleParts(*hold_out(training, share or HELD_OUT), found["test"])
 
 
 def _form(examples: Examples) -> str:
