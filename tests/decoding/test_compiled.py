@@ -92,6 +92,9 @@ OPTIONS = [
         ["gelu", "relu", "swiglu"],
     ))
 ]  # fmt: skip
+OPTIONS += [
+    {"position": "learned", "activation": activation} for activation in ("gelu_tanh", "silu")
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(map(str, o.values())))

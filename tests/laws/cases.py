@@ -38,6 +38,7 @@ from throughtime.layers import (
 from throughtime.layers.memory import MemoryLayer
 from throughtime.layers.position import POSITIONS
 from throughtime.models import Classifier, NumberInputs
+from throughtime.models.bert import Bert
 from throughtime.state import map_tensors
 
 
@@ -130,6 +131,7 @@ CASES = [
     Case("gru-learned-state", lambda: GRU(3, 5, learn_initial_state=True)),
     Case("linear", lambda: Linear(3, 4), {"peer": peers.torch_linear}),
     Case("linear-gelu", lambda: Linear(3, 4, activation="gelu")),
+    Case("linear-silu", lambda: Linear(3, 4, activation="silu")),
     Case("embedding", lambda: Embedding(9, 4), {"inputs": ids}),
     Case(
         "grams",
@@ -230,6 +232,8 @@ CASES = [
         {"memory": False, "peer": peers.multiplicative_attention},
     ),
     Case("feed-forward-gelu", lambda: FeedForward(4)),
+    Case("feed-forward-gelu-tanh", lambda: FeedForward(4, activation="gelu_tanh")),
+    Case("feed-forward-silu", lambda: FeedForward(4, activation="silu", bias=False)),
     Case("feed-forward-relu", lambda: FeedForward(3, 5, activation="relu")),
     Case("feed-forward-swiglu", lambda: FeedForward(4, activation="swiglu")),
     Case(
@@ -254,7 +258,13 @@ CASES = [
         lambda: TransformerBlock(4, 2, causal=False, norm_first=False, activation="relu"),
         {"peer": peers.torch_encoder_layer},
     ),
+    Case(
+        "block-with-an-epsilon",
+        lambda: TransformerBlock(4, 2, horizon=4, norm_epsilon=0.1, activation="gelu_tanh"),
+        {"receptive_field": 5},
+    ),
     Case("encoder", lambda: Encoder(4, 2, 2, dropout=0.1)),
+    Case("bert", lambda: Bert(9, 4, 2, 1, dropout=0.1), {"inputs": ids}),
     Case("decoder", lambda: Decoder(4, 2, 2, horizon=3), {"receptive_field": 7}),
     Case("decoder-rotary", lambda: Decoder(4, 2, 1, horizon=30, position="rotary", norm="rms")),
     Case("decoder-with-memory", decoder_with_memory, {"receptive_field": 4}),

@@ -169,7 +169,8 @@ def test_copies_share_nothing():
         (lambda: Position(5), "Position: size is 5, expected an even number for sinusoidal"),
         (
             lambda: FeedForward(4, activation="tanh"),
-            "FeedForward: activation is 'tanh', expected one of ['gelu', 'relu', 'swiglu']",
+            "FeedForward: activation is 'tanh', expected one of "
+            "['gelu', 'gelu_tanh', 'relu', 'silu', 'swiglu']",
         ),
         (
             lambda: Decoder(8, 2, 1).remember(torch.zeros(1, 2, 8)),

@@ -9,7 +9,8 @@ from throughtime.commands.options import PAIRS
 Validation = Annotated[
     str | None,
     typer.Option(help="Pairs or examples that training is watched on, named like DATA; of "
-                 "examples also the share to hold out, 0.1. Default: a part of DATA.", rich_help_panel=PAIRS),
+                 "examples also the share to hold out, 0.1. Default: a part of DATA.",
+                 rich_help_panel=PAIRS),
 ]  # fmt: skip
 Test = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from torch import nn
 from throughtime.errors import InputError
 from throughtime.kernels import decode
 from throughtime.kernels.decode import Matrix
+from throughtime.kernels.decode.network import ACTIVATIONS
 from throughtime.layers.attention import SelfAttention, SelfAttentionState
 from throughtime.layers.base import Layer
 from throughtime.layers.block import BlockState, TransformerBlock
@@ -47,6 +48,8 @@ def unlike(body: Layer) -> str | None:
             return "its blocks see later steps"
         if layer.attention.position in ABSOLUTE:
             return "positions are added inside its blocks"
+        if layer.feed_forward.activation not in ACTIVATIONS:
+            return f"its activation is {layer.feed_forward.activation}, not one of {[*ACTIVATIONS]}"
     forms = {_form(layer) for layer in layers}
     return None if len(forms) == 1 else f"its blocks have {len(forms)} forms, expected one"
 

@@ -43,8 +43,9 @@ class TransformerBlock(Layer):
         size: features per step, in and out.
         heads: of attention.
         hidden_size: of the feed-forward layer; None is its default.
-        activation: of the feed-forward layer: `gelu`, `relu` or `swiglu`.
+        activation: of the feed-forward layer: `gelu`, `gelu_tanh`, `relu`, `silu` or `swiglu`.
         norm: `layer` or `rms`.
+        norm_epsilon: of the norms, added under their root.
         norm_first: norms inside the sum (Xiong et al. 2020), or after it as first published.
         dropout: of what is added, in [0, 1).
         stochastic_depth: in training, the probability with which a row goes past each sum without
@@ -93,6 +94,7 @@ class TransformerBlock(Layer):
         hidden_size: int | None = None,
         activation: str = "gelu",
         norm: str = "layer",
+        norm_epsilon: float = 1e-5,
         norm_first: bool = True,
         dropout: float = 0.0,
         stochastic_depth: float = 0.0,
@@ -128,7 +130,7 @@ class TransformerBlock(Layer):
             bias=bias,
             length=length,
         )
-        self.attention_norm = Norm(size, kind=norm)
+        self.attention_norm = Norm(size, kind=norm, epsilon=norm_epsilon)
         self.cross_attention = self.cross_attention_norm = None
         if memory_size is None:
             self.taps = {k: v for k, v in self.taps.items() if k != "after_cross_attention"}
@@ -136,9 +138,9 @@ class TransformerBlock(Layer):
             self.cross_attention = CrossAttention(
                 size, heads, memory_size=memory_size, kv_heads=kv_heads, bias=bias
             )
-            self.cross_attention_norm = Norm(size, kind=norm)
+            self.cross_attention_norm = Norm(size, kind=norm, epsilon=norm_epsilon)
         self.feed_forward = FeedForward(size, hidden_size, activation=activation, bias=bias)
-        self.feed_forward_norm = Norm(size, kind=norm)
+        self.feed_forward_norm = Norm(size, kind=norm, epsilon=norm_epsilon)
         self.dropout = Dropout(dropout)
 
     def initial_state(

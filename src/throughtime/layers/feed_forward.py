@@ -10,10 +10,11 @@ from torch.nn.functional import linear
 from throughtime.errors import InputError
 from throughtime.layers.attention import draw_blocks
 from throughtime.layers.base import Stateless, check_size
+from throughtime.layers.stateless import ACTIVATIONS
 from throughtime.shapes import Float, Tensor
 from throughtime.taps import tap
 
-FEED_FORWARDS = ("gelu", "relu", "swiglu")
+FEED_FORWARDS = ("gelu", "gelu_tanh", "relu", "silu", "swiglu")
 
 
 class FeedForward(Stateless):
@@ -26,7 +27,8 @@ class FeedForward(Stateless):
         size: features per step, in and out.
         hidden_size: features between; None: four times the size, or 8/3 times for `swiglu`, which
             has a third matrix, up to the next multiple of 8.
-        activation: `gelu`, `relu` (as in the paper) or `swiglu`.
+        activation: `gelu`, `gelu_tanh` (gelu approximated by tanh, as in GPT-2), `relu` (as in the
+            paper), `silu` (also called swish) or `swiglu`.
         bias: whether there are shifts; never for `swiglu`.
 
     Attributes:
@@ -44,7 +46,8 @@ class FeedForward(Stateless):
         torch.Size([2, 3, 8])
 
     References:
-        Vaswani et al. 2017, section 3.3; Shazeer 2020, "GLU variants improve Transformer".
+        Vaswani et al. 2017, section 3.3; Shazeer 2020, "GLU variants improve Transformer";
+        Hendrycks and Gimpel 2016, "Gaussian error linear units".
     """
 
     taps: Mapping[str, str] = {
@@ -93,7 +96,7 @@ class FeedForward(Stateless):
             gate, value = inner.chunk(2, dim=-1)
             inner = functional.silu(gate) * value
         else:
-            inner = functional.gelu(inner) if self.activation == "gelu" else inner.relu()
+            inner = ACTIVATIONS[self.activation](inner)
         inner = tap(self, "inner", inner)
         return tap(self, "output", linear(inner, self.weight_output, self.bias_output))
 

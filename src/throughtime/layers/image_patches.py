@@ -132,7 +132,7 @@ class ImagePatches(nn.Module):
             )
         rows, columns = self.cut(*x.shape[2:])
         high, wide = self.patch
-        cut = x.view(len(x), self.channels, rows, high, columns, wide)
+        cut = x.view(x.shape[0], self.channels, rows, high, columns, wide)
         patches = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         if self.weight is not None:
             patches = linear(patches, self.weight, self.bias)

@@ -99,19 +99,19 @@ def _same_but_for_steps(state: State, nothing: State) -> bool:
     """Whether a state has the form of a memory without steps, were it not for its steps."""
     if type(state) is not type(nothing) or len(state) != len(nothing):
         return False
-    lengths = set()
+    lengths: list[int] = []  # of a traced call they cannot be hashed
     for part, empty in zip(state, nothing, strict=True):
         if not isinstance(part, Tensor) or part.ndim != empty.ndim:
             return False
         if part.dtype != empty.dtype or part.device != empty.device:
             return False
         axis = _axis(empty)
-        lengths.add(part.shape[axis])
+        lengths.append(part.shape[axis])
         if part.shape[:axis] + part.shape[axis + 1 :] != (
             empty.shape[:axis] + empty.shape[axis + 1 :]
         ):
             return False
-    return len(lengths) == 1
+    return bool(lengths) and all(length == lengths[0] for length in lengths)
 
 
 def _axis(empty: Tensor) -> int:

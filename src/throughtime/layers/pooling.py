@@ -351,5 +351,5 @@ def last(
     if mask is None:
         return x[:, -1]
     places = torch.where(mask, torch.arange(x.shape[1], device=x.device), 0).amax(1)
-    found = x[torch.arange(len(x), device=x.device), places]
+    found = x[torch.arange(x.shape[0], device=x.device), places]
     return torch.where(mask.any(1, keepdim=True), found, 0)

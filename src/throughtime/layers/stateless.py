@@ -1,5 +1,7 @@
 """Layers that treat each step by itself, under the same contract."""
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,7 +12,13 @@ from throughtime.layers.base import Stateless, check_size
 from throughtime.shapes import Float, Int, Tensor
 from throughtime.state import State
 
-ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": functional.gelu}
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "gelu": functional.gelu,
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "silu": functional.silu,
+}
 
 
 class Linear(Stateless):
@@ -19,7 +27,8 @@ class Linear(Stateless):
     Args:
         input_size: features per step.
         output_size: features of the output.
-        activation: `relu`, `tanh`, `gelu`, or None.
+        activation: `relu`, `tanh`, `gelu`, `gelu_tanh` (gelu as Hendrycks and Gimpel 2016
+            approximate it, by tanh), `silu`, or None.
         bias: whether there is a shift.
 
     Attributes:

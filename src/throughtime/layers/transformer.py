@@ -192,7 +192,8 @@ def _blocks(
         )
         parts.append(block)
     if options.get("norm_first", True):
-        parts.append(Norm(size, kind=options.get("norm", "layer")))
+        epsilon = options.get("norm_epsilon", 1e-5)
+        parts.append(Norm(size, kind=options.get("norm", "layer"), epsilon=epsilon))
     return parts
 
 

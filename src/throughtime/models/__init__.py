@@ -1,6 +1,7 @@
 """Whole models, put together from layers."""
 
 from throughtime.models.autoregressive import Autoregressive, AutoregressiveState
+from throughtime.models.bert import Bert
 from throughtime.models.building import build, build_encoder_decoder, make
 from throughtime.models.classifier import Classifier, ClassifierState
 from throughtime.models.config import ModelConfig
@@ -22,6 +23,7 @@ from throughtime.models.vision_transformer import VisionTransformer
 __all__ = [
     "Autoregressive",
     "AutoregressiveState",
+    "Bert",
     "Categorical",
     "Classifier",
     "ClassifierState",

@@ -85,7 +85,7 @@ class ModelConfig:
     """Of the transformer: norms inside the sums, or after them as first published."""
 
     feed_forward: str = "gelu"
-    """Of the transformer: gelu, relu or swiglu."""
+    """Of the transformer: gelu, gelu_tanh, relu, silu or swiglu."""
 
     hidden: int = 0
     """Of the transformer: features inside the feed-forward layers; 0: four times the width, or 8/3

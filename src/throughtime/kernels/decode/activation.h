@@ -26,6 +26,11 @@ namespace throughtime::TT_ISA {
     return select(x > edge, x, select(x < -edge, vec<float>{}, y));
 }
 
+// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), as a sigmoid: 1 + tanh(y) = 2 / (1 + e^-2y).
+[[gnu::always_inline]] inline vec<float> gelu_tanh(vec<float> x) {
+    return x * sigmoid(1.595769122f * (x + 0.044715f * (x * x * x)));
+}
+
 // x / (1 + e^-x).
 [[gnu::always_inline]] inline vec<float> silu(vec<float> x) { return x * sigmoid(x); }
 
@@ -37,6 +42,8 @@ inline void bend(decode::Activation kind, long hidden, const float* from, float*
         switch (kind) {
             case decode::gelu: store(to + k, gelu(x)); break;
             case decode::relu: store(to + k, max(x, vec<float>{})); break;
+            case decode::gelu_tanh: store(to + k, gelu_tanh(x)); break;
+            case decode::silu: store(to + k, silu(x)); break;
             case decode::swiglu: store(to + k, silu(x) * load(from + hidden + k)); break;
         }
     }

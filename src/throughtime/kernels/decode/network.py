@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from throughtime.shapes import Float, Tensor
 
-ACTIVATIONS = ("gelu", "relu", "swiglu")
+ACTIVATIONS = ("gelu", "relu", "swiglu", "gelu_tanh", "silu")
 """In the order of their codes in native code."""
 
 CELLS = {"rnn-tanh": 1, "rnn-relu": 1, "rnn-sigmoid": 1, "lstm": 4, "gru": 3}

@@ -58,7 +58,7 @@ struct Block {
     Matrix feed_input, feed_output;
 };
 
-enum Activation : int { gelu, relu, swiglu };
+enum Activation : int { gelu, relu, swiglu, gelu_tanh, silu };
 
 struct TransformerPlan : Plan {
     long heads = 0, kv_heads = 0, head_size = 0, hidden = 0, horizon = 0;
