@@ -5,6 +5,7 @@ ragged, from a checkpoint and over the network, with the same answer.
 """
 
 from throughtime import kernels, state
+from throughtime.accelerating import accelerate
 from throughtime.errors import InputError
 from throughtime.layers import (
     GRU,
@@ -54,6 +55,7 @@ __all__ = [
     "Stack",
     "TransformerBlock",
     "Window",
+    "accelerate",
     "concatenate",
     "detach",
     "kernels",
