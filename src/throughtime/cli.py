@@ -18,6 +18,7 @@ try:
     from throughtime.commands.compare import compare
     from throughtime.commands.data import data
     from throughtime.commands.doctor import doctor
+    from throughtime.commands.exporting import export
     from throughtime.commands.fit import fit
     from throughtime.commands.inspecting import inspect
     from throughtime.commands.predict import predict
@@ -52,7 +53,7 @@ def top(
     """Sequence models that carry their state through time."""
 
 
-for command in (compare, fit, predict, stream, inspect, probe, data, bench, doctor):
+for command in (compare, fit, predict, stream, inspect, export, probe, data, bench, doctor):
     app.command()(command)
 
 

@@ -1,0 +1,53 @@
+"""Files give what models give, at sizes they were not traced at, with any padding."""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.exporting.cases import BRIEF, CASES
+
+FORMS = ["onnx", "pt2"]
+
+
+def run_alone(folder, form, names):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.exporting.alone", str(folder), form, *names],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=3000, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    return cache(lambda form, names: run_alone(tmp_path_factory.mktemp(form), form, names))
+
+
+def check(found):
+    assert "error" not in found, found["error"]
+    assert "whole" in found
+    for graph, difference in found.items():
+        assert difference < 1e-5, graph
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_onnx_gives_the_same(results, name):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    found = results("onnx", BRIEF)[name]
+    check(found)
+    assert {"step", "streamed"} <= set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_gives_the_same(results, name, form):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    check(results(form, tuple(CASES))[name])
