@@ -170,9 +170,23 @@ def line(row):
     return f"{row['name']:40} {row['pass']:9} {took}  {record.times(row['times']):>6}{apart}"
 
 
+def lines(found, part):
+    """Header and rows of a part; no rows where it was not measured."""
+    shown = [row for row in found["rows"] if row["part"] == part]
+    apart = bool(shown) and "apart" in shown[0]
+    header = ["case", "pass", f"{THEIRS}, ms", "torch_nn, ms", "times"]
+    rows = [
+        [row["name"], row["pass"], record.milliseconds(row["seconds"][THEIRS]),
+         record.milliseconds(row["seconds"][OURS]), record.times(row["times"]),
+         *([record.Number(f"{row['apart']:.1e}")] if apart else [])]
+        for row in shown
+    ]  # fmt: skip
+    return [*header, *["differ by"] * apart], rows
+
+
 def report(found):
     """The Markdown page."""
-    given, rows = found["arguments"], found["rows"]
+    given = found["arguments"]
     titles = {
         "layers": f"Layers, {given['time']} steps, batch {given['batch']}, time first",
         "packed": f"Packed sequences of {3 * given['time'] // 4} to {3 * given['time']} steps",
@@ -187,18 +201,9 @@ def report(found):
         "backward; of the examples it is their whole training loop.\n",
     ]
     for part, title in titles.items():
-        shown = [row for row in rows if row["part"] == part]
-        if not shown:
-            continue
-        apart = "apart" in shown[0]
-        header = ["case", "pass", f"{THEIRS}, ms", "torch_nn, ms", "times"]
-        header += ["differ by"] if apart else []
-        parts += [f"## {title}\n", record.table(header, [
-            (row["name"], row["pass"], record.milliseconds(row["seconds"][THEIRS]),
-             record.milliseconds(row["seconds"][OURS]), record.times(row["times"]),
-             *([record.Number(f"{row['apart']:.1e}")] if apart else []))
-            for row in shown
-        ])]  # fmt: skip
+        header, rows = lines(found, part)
+        if rows:
+            parts += [f"## {title}\n", record.table(header, rows)]
     return "\n".join(parts)
 
 
@@ -243,7 +248,7 @@ def main():
     for mean in found["means"]:
         print(f"{mean['part']:12} {mean['pass']:9} {record.times(mean['times'])}")
     if given.save:
-        record.save(given.save, "drop_in", report(found), found, {})
+        record.save(given.save, "drop-in", report(found), found, {})
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ hand; where nothing was measured, the place stays as it is.
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 from benchmarks import (
     classification,
+    drop_in,
     generation,
     long_dependencies,
     pairs,
@@ -123,6 +125,11 @@ KOREAN = {
     **{f"{kind}, before": f"{kind}, 학습 전" for kind in ("rnn", "lstm", "gru")},
     **{f"{kind}, after": f"{kind}, 학습 뒤" for kind in ("rnn", "lstm", "gru")},
     "recurrence": "순환",
+    "case": "경우",
+    "pass": "계산",
+    "torch.nn, ms": "torch.nn, ms",
+    "torch_nn, ms": "torch_nn, ms",
+    "differ by": "차이",
     "weights times": "가중치의 배수",
     "spectral radius": "스펙트럼 반경",
     "largest singular value": "가장 큰 특잇값",
@@ -270,6 +277,7 @@ TABLES = {
     "pairs-pronunciation": ("pairs-pronunciation", of_pairs("pronunciation")),
     "pairs-korean": ("pairs-korean", of_pairs("korean")),
     "pairs-de-en": ("pairs-de-en", of_pairs("de-en")),
+    "pairs-en-de": ("pairs-en-de", of_pairs("en-de")),
     "classes-speakers": ("classes-speakers", of_classes("speakers")),
     "classes-reviews": ("classes-reviews", of_classes("reviews")),
     "classes-clothing": ("classes-clothing", of_classes("clothing")),
@@ -280,6 +288,10 @@ TABLES = {
     "truncation-all": ("truncation", lambda found: truncation.all_lines(found["found"])),
     "recurrence-rates": ("recurrence-rates", lambda f: recurrence_rates.lines(f["found"])),
     "taps": ("taps", taps.lines),
+    **{
+        f"drop-in-{part}": ("drop-in", partial(drop_in.lines, part=part))
+        for part in ("layers", "packed", "cells", "examples", "resemblyzer")
+    },
 }
 
 
