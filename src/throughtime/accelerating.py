@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from throughtime import torch_nn
+from throughtime.errors import InputError
 from throughtime.torch_nn.adopting import patches
 
 NAMES = (
@@ -97,6 +98,10 @@ def accelerate(model: nn.Module) -> Report:
     shared stay shared, and the model may itself be such a module. Numbers stay the same to
     rounding, and so do the names in a `state_dict`.
 
+    Recurrent layers and cells are no instances of `torch.nn.LSTM` and its like any more, for
+    `torch.compile` refuses those by their class. Code that looks for them, to draw first weights,
+    say, looks before, or for both classes.
+
     Left alone, and reported with the reason: subclasses of these modules, which may compute
     something else; modules whose `forward` was replaced, or that were compiled by
     `module.compile()`.
@@ -107,6 +112,9 @@ def accelerate(model: nn.Module) -> Report:
     Returns:
         What was swapped, and what was not and why.
 
+    Errors:
+        InputError: `model` is no module.
+
     Examples:
         >>> from torch import nn
         >>> model = nn.ModuleDict({"read": nn.LSTM(3, 5), "say": nn.Linear(5, 2)})
@@ -116,6 +124,8 @@ def accelerate(model: nn.Module) -> Report:
         >>> type(model["read"]).__module__
         'throughtime.torch_nn.recurrent'
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"accelerate: model is {_what(model)}, expected a torch.nn.Module")
     swapped: list[Swapped] = []
     left: list[Left] = []
     for name, module in reversed([*model.named_modules()]):  # parts before what they are part of
@@ -133,6 +143,10 @@ def accelerate(model: nn.Module) -> Report:
             why = f"a subclass of torch.nn.{above}, which may compute something else"
             left.append(Left(name, kind, why))
     return Report(tuple(reversed(swapped)), tuple(reversed(left)))
+
+
+def _what(x: object) -> str:
+    return f"the class {x.__name__}" if isinstance(x, type) else type(x).__name__
 
 
 def _obstacle(module: nn.Module) -> str | None:

@@ -12,6 +12,8 @@ import torch
 from tests.commands.conftest import refusal
 from tests.serving.runs import forecast_data, make_run
 from throughtime.decoding import Sampling, write
+from throughtime.exporting import exporter, programs
+from throughtime.exporting.checking import no_larger
 from throughtime.tasks.data_config import DataConfig
 
 HERE = Path(__file__).parents[2]
@@ -152,6 +154,34 @@ def test_a_folder_with_other_files(text_run, tmp_path):
     )
     assert "is a file, expected a folder" in said
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_earlier_export_is_replaced_when_all_is_well(text_run, tmp_path, monkeypatch):
+    """Files are made here by nobody: what is looked at is where they go."""
+    out = tmp_path / "out"
+    (out / ".unfinished-killed").mkdir(parents=True)
+    for name in ("export.json", "step.onnx", "whole.onnx.data"):
+        (out / name).write_text("old")
+    monkeypatch.setattr(programs, "write_package", lambda graph, path: path.write_text("new"))
+    monkeypatch.setattr(programs, "open_package", lambda path: lambda *given: given)
+    before = {path.name for path in out.iterdir()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "_check", lambda *_: no_larger(1.0, "whole.pt2"))
+        assert "whole.pt2 differs" in refusal(
+            "export", text_run.folder, "--output", out, "--format", "torch"
+        )
+    assert {path.name for path in out.iterdir()} == before
+    monkeypatch.setattr(exporter, "_check", lambda *_: 0.0)
+    found = exporter.export_run(text_run.folder, out, form="torch", step=False)
+    assert [one.path for one in found.files] == [out / "whole.pt2"]
+    assert sorted(path.name for path in out.iterdir()) == ["export.json", "whole.pt2"]
+    assert (out / "whole.pt2").read_text() == "new"
+
+
+def test_files_with_names_like_ours(text_run, tmp_path):
+    (tmp_path / "whole.onnx").write_text("of somebody else")
+    said = refusal("export", text_run.folder, "--output", tmp_path, "--format", "torch")
+    assert said.endswith("holds whole.onnx without export.json, expected an empty folder")
 
 
 def test_a_baseline_of_counts(tmp_path, text_run):

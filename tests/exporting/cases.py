@@ -5,9 +5,8 @@ from typing import Any
 import torch
 
 from throughtime.layers import GRU, LSTM, RNN, Stack
-from throughtime.models import Autoregressive, Categorical, ModelConfig
+from throughtime.models import Autoregressive, ModelConfig
 from throughtime.models.building import make
-from throughtime.models.inputs import TokenInputs
 
 TEXT = {"tokens": 7, "width": 6}
 ATTENDS = {"kind": "transformer", "width": 8, "heads": 2, "horizon": 5}
@@ -69,7 +68,7 @@ CASES = {
 }  # fmt: skip
 
 
-BRIEF = ("operators", "lstm-numbers")
+BRIEF = ("operators",)
 """Every operator, in little time."""
 
 
@@ -83,9 +82,11 @@ def model(name):
 
 
 def every_recurrence():
-    """All recurrences on top of each other."""
+    """All recurrences on top of each other, between inputs and a head that have a loop, too."""
+    made = make(ModelConfig(**CASES["lstm-numbers"]))
+    first, last = made.inputs.output_size, made.body.output_size
     layers = (
-        LSTM(4, 5), GRU(5, 6, learn_initial_state=True), GRU(6, 4, reset_after=False),
-        RNN(4, 5, activation="relu"), RNN(5, 6, activation="sigmoid"), RNN(6, 5),
+        LSTM(first, 5), GRU(5, 6, learn_initial_state=True), GRU(6, 4, reset_after=False),
+        RNN(4, 5, activation="relu"), RNN(5, 6, activation="sigmoid"), RNN(6, last),
     )  # fmt: skip
-    return Autoregressive(TokenInputs(7, 4), Stack(*layers), Categorical(5, 7))
+    return Autoregressive(made.inputs, Stack(*layers), made.head)

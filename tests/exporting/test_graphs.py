@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.exporting.cases import CASES, model
+from tests.exporting.cases import BRIEF, CASES, model
 from throughtime import kernels
 from throughtime.errors import InputError
 from throughtime.exporting import graphs_of, operators
@@ -87,7 +87,7 @@ def test_counts_cannot_be_exported():
         graphs_of(counts)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *BRIEF])
 def test_a_step_takes_what_a_step_gives(name):
     for graph in graphs_of(model(name)):
         given = blank(graph, {"batch": 2, "time": 3, "steps": 4})
@@ -123,7 +123,7 @@ def test_a_reset_is_refused_by_name():
     layer = model("operators").body.layers[0]
     reset = torch.zeros(1, 2, dtype=torch.bool)
     with operators.graph_kernels(), pytest.raises(InputError, match="LSTM: got reset"):
-        layer(torch.zeros(1, 2, 4), None, None, reset)
+        layer(torch.zeros(1, 2, layer.input_size), None, None, reset)
 
 
 def test_a_level_by_a_loop_is_the_level():

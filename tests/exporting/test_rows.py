@@ -7,6 +7,8 @@ import torch
 from tests.commands.pair_files import write_pairs
 from tests.serving.class_runs import write_series, write_texts
 from tests.serving.runs import forecast_data, make_run
+from throughtime.data.columns import Columns
+from throughtime.exporting.description import covariate_names
 from throughtime.exporting.exporter import _count
 from throughtime.exporting.graphs import graphs_of
 from throughtime.exporting.rows import judged, validation
@@ -91,6 +93,24 @@ def test_a_text_is_read_in_rows_without_loss(tmp_path):
     assert sorted(targets) == sorted(task.validation)
     assert found["nats"] == pytest.approx(task.validate(model).nats, rel=0.2)  # fresh rows
     assert all(not bool(p.inputs[1].all()) for p in pieces)
+
+
+def test_covariates_are_told_in_the_order_of_the_table(tmp_path):
+    path = tmp_path / "sales.csv"
+    days = np.datetime64("2024-01-01") + np.arange(40)
+    rows = ["day,shop,price,size,kind,visitors,units"]
+    for shop in ("a", "b"):
+        kind = {"a": "large", "b": "small"}[shop]
+        rows += [f"{day},{shop},{n % 7},{ord(shop)},{kind},{n},{n}" for n, day in enumerate(days)]
+    path.write_text("\n".join(rows) + "\n")
+    columns = Columns(
+        time="day", id="shop", targets=("units",), known=("price",), past=("visitors",),
+        static=("size", "kind"), calendar=("weekday",),
+    )  # fmt: skip
+    data = open_data(DataConfig(str(path), columns=columns, horizon=2))
+    table = data.task.table
+    assert covariate_names(data.config.columns) == [*table.known, *table.static]
+    assert len(covariate_names(data.config.columns)) == data.task.covariates == 6
 
 
 def test_series_are_read_in_rows_without_loss(tmp_path, files):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from throughtime import GRU, LSTM, RNN, Bidirectional, InputError, Linear, Stack
+from throughtime.interop.recurrent import weights_of
 from throughtime.interop.reverse import Reverse
 from throughtime.interop.torch_names import from_torch, to_torch
 
@@ -92,7 +93,23 @@ SOURCES = [
         "",
         "weight_ih_l0 has shape [10, 3], weight_hh_l0 [10, 5]; expected [blocks * hidden",
     ),
+    (
+        {"weight_ih_l0": torch.zeros(0, 3), "weight_hh_l0": torch.zeros(0, 0)},
+        "",
+        "weight_ih_l0 has shape [0, 3], weight_hh_l0 [0, 0]; expected [blocks * hidden",
+    ),
+    (
+        nn.LSTM(3, 5).state_dict() | {"bias_hh_l0": torch.zeros(5)},
+        "",
+        "bias_hh_l0 has shape [5], expected [20]",
+    ),
 ]
+
+
+def test_an_activation_is_that_of_an_rnn():
+    assert from_torch(nn.RNN(3, 5).state_dict(), activation="relu").activation == "relu"
+    with pytest.raises(InputError, match="activation is 'relu', expected none, for this is of GRU"):
+        from_torch(nn.GRU(3, 5), activation="relu")
 
 
 @pytest.mark.parametrize(("source", "prefix", "said"), SOURCES)
@@ -111,7 +128,23 @@ LAYERS = [
     (LSTM(3, 5, learn_initial_state=True), "LSTM has a learned initial state"),
     (RNN(3, 5, activation="sigmoid"), "RNN has activation='sigmoid'"),
     (Bidirectional(LSTM(3, 5), LSTM(3, 6)), "its directions differ"),
+    (Stack(LSTM(3, 5), LSTM(5, 6)), "Stack: its layers differ in direction, kind or size"),
+    (Stack(LSTM(3, 5), GRU(5, 5)), "Stack: its layers differ"),
 ]
+
+
+def plain(function):
+    """Without the checks of annotations, which nobody has outside of these tests."""
+    return getattr(function, "__wrapped__", function)
+
+
+def test_what_is_of_another_type():
+    with pytest.raises(InputError, match="source is a str, expected a module of"):
+        plain(from_torch)("lstm.pt")
+    with pytest.raises(InputError, match="weight_ih_l0 is a list, expected a tensor"):
+        plain(from_torch)({"weight_ih_l0": [0.0]})
+    with pytest.raises(InputError, match=r"layer is LSTM, expected .*; from_torch makes one"):
+        plain(weights_of)(nn.LSTM(3, 5))
 
 
 @pytest.mark.parametrize(("layer", "said"), LAYERS)

@@ -82,7 +82,7 @@ def test_pixels_are_brought_to_the_scale_of_the_processor(tmp_path):
     assert processor["size"] == {"height": 8, "width": 8}
     half = load_vit(*given(model), mean=0.5, std=0.5)
     same(half.answer(x), model((x / 255 - 0.5) / 0.5).logits)
-    with pytest.raises(InputError, match=r"mean or std is \[0\.1, 0\.2\], expected a number or 3"):
+    with pytest.raises(InputError, match=r"mean is \[0\.1, 0\.2\], expected a number or 3"):
         load_vit(*given(model), mean=[0.1, 0.2])
 
 
@@ -122,6 +122,20 @@ def test_what_it_cannot_do_it_refuses_by_name(options, message):
     tensors, config = given(peer())
     with pytest.raises(InputError, match=message):
         load_vit(tensors, config | options)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"std": 0.0}, "std is 0.0, expected a number or 3, above 0"),
+        ({"std": -1.0}, "std is -1.0, expected"),
+        ({"mean": [0.5, 0.5]}, r"mean is \[0.5, 0.5\], expected a number or 3"),
+        ({"mean": float("nan")}, "mean is nan, expected"),
+    ],
+)
+def test_scales_that_are_none(scale, message):
+    with pytest.raises(InputError, match=message):
+        load_vit(*given(peer()), **scale)
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ import typer
 
 from throughtime.commands import options
 from throughtime.commands.console import say
-from throughtime.errors import InputError
 from throughtime.exporting.exporter import Export, Written, export_run
 
 SHOWN = {
@@ -52,13 +51,12 @@ def export(
     Two graphs by default, where the model has both: whole.onnx, from whole padded sequences to
     what is foretold at each step, and step.onnx, for one step, whose inputs and outputs hold the
     state. Rows and time are free. export.json says what goes in and comes out, and what ids mean;
-    initial_state.npz is the state before the first step. Nothing of throughtime is needed to run
-    them.
+    initial_state.npz is the state before the first step. ONNX files need nothing of throughtime to
+    run; packages need import throughtime.exporting, which knows their operators.
 
-    Each file is run on the validation part, and must give what the model gives.
+    Each file is run on the validation part, and must give what the model gives. An earlier export
+    in the folder is replaced when all is written and checked.
     """
-    if not any(parent.is_dir() for parent in (run, run.parent)):
-        raise InputError(f"{run} does not exist; throughtime fit makes one")
     both = whole == step
     found = export_run(
         run, output or run / "export", form=form, whole=whole or both, step=step or both, int8=int8

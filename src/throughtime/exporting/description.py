@@ -1,5 +1,6 @@
 """What lies beside exported files: enough to run them without throughtime."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 
 import throughtime
+from throughtime.data.calendar import feature_names
+from throughtime.data.columns import Columns
 from throughtime.data.pair_vocabulary import PairVocabulary
 from throughtime.data.text import Vocabulary
 from throughtime.exporting.graphs import Graph, Step
@@ -86,12 +89,31 @@ def _meaning(run: Run) -> dict[str, Any]:
     elif isinstance(vocabulary, Vocabulary):
         found["target"] = {**_tokens(vocabulary), "begin": vocabulary.begin}
     elif not run.config.model.classes:
-        columns = run.config.data.columns.to_json()
-        found["columns"] = {name: value for name, value in columns.items() if value}
+        columns = run.config.data.columns
+        told = columns.to_json()
+        found["columns"] = {name: value for name, value in told.items() if value}
+        found["x"] = [*columns.targets, *columns.past]
+        found["covariates"] = covariate_names(columns)
         found["begin"] = "NaN"
+    elif run.config.data.features:
+        found["x"] = run.config.data.features.split(",")
     if run.labels is not None:
         found["labels"] = {"kind": run.labels.kind, "names": list(run.labels.names)}
     return found
+
+
+def covariate_names(columns: Columns) -> list[str]:
+    """What each covariate is, in the order in which a model reads them.
+
+    Known columns as they are; sine and cosine of each cycle of the calendar; what does not change
+    within a series, a word as 1 where the series has it and 0 elsewhere.
+    """
+    words = dict(columns.categories)
+    fixed = [
+        [f"{name}={word}" for word in words[name]] if name in words else [name]
+        for name in columns.static
+    ]
+    return [*columns.known, *feature_names(columns.calendar or ()), *itertools.chain(*fixed)]
 
 
 def _tokens(vocabulary: Vocabulary) -> dict[str, Any]:

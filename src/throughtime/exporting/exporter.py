@@ -1,10 +1,12 @@
 """A run as files that others can run: written, checked on the run's own data, and described."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,6 +23,9 @@ from throughtime.training.run import Run, load_run
 
 FORMS = {"onnx": ".onnx", "torch": ".pt2"}
 """What a run can become, and what the names of such files end in."""
+
+UNFINISHED = ".unfinished-"
+"""What the name of a folder begins with while its files are not all there, and checked."""
 
 STEPS = 64
 """Steps that follow one another while the graph of one step is checked."""
@@ -80,7 +85,8 @@ def export_run(
 
     Args:
         source: the folder of the run.
-        folder: where the files go. It may hold files of an earlier export, and no others.
+        folder: where the files go. It may hold an earlier export, which is replaced once all files
+            are written and checked, and nothing else.
         form: `onnx` or `torch`.
         whole: write the graph of whole sequences.
         step: write the graph of one step, with the state as inputs and outputs; of an
@@ -104,10 +110,21 @@ def export_run(
     if form == "onnx":
         onnx_files.check_extra()
     run = load_run(source, dtype=torch.float32)
+    _check_folder(folder)
     several = run.labels is not None and run.labels.kind == "several"
     graphs = graphs_of(run.model, whole=whole, step=step, several=several)
-    _check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=UNFINISHED, dir=folder) as place:
+        found = _written(run, graphs, Path(place), form, int8=int8)
+        _replace(folder, Path(place))
+    found.folder = folder
+    for one in (*found.files, *found.int8):
+        one.path = folder / one.path.name
+    return found
+
+
+def _written(run: Run, graphs: Sequence[Graph], folder: Path, form: str, *, int8: bool) -> Export:
+    """All files, checked."""
     found = Export(folder)
     pieces, judge = _rows(run, found)
     found.rows = sum(int(_count(piece)) for piece in pieces)
@@ -126,17 +143,38 @@ def export_run(
     return found
 
 
+def _ours() -> set[str]:
+    """The names of all files that an export may have."""
+    ends = [*FORMS.values(), ".int8.onnx"]
+    files = {name + end for name in ("whole", "step", "encoder") for end in ends}
+    return {NAME, STATE, *files, *(f"{name}.data" for name in files)}
+
+
 def _check_folder(folder: Path) -> None:
     """Refuse a folder that holds anything but an earlier export."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"export: {folder} is a file, expected a folder to write to")
-    ours = {NAME, STATE}
-    for name in ("whole", "step", "encoder"):
-        for end in (*FORMS.values(), ".int8.onnx"):
-            ours |= {name + end, f"{name}{end}.data"}
-    for path in sorted(folder.iterdir()) if folder.exists() else ():
-        if path.name not in ours:
-            raise InputError(f"export: {folder} holds {path.name}, expected an empty folder")
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    there = [name for name in names if not name.startswith(UNFINISHED)]
+    others = [name for name in there if name not in _ours()]
+    if others:
+        raise InputError(f"export: {folder} holds {others[0]}, expected an empty folder")
+    if there and NAME not in there:  # then somebody else wrote what is called as ours are
+        raise InputError(
+            f"export: {folder} holds {there[0]} without {NAME}, expected an empty folder"
+        )
+
+
+def _replace(folder: Path, place: Path) -> None:
+    """Put finished files in the place of an earlier export, and of what was never finished."""
+    for path in folder.iterdir():
+        if path.name in _ours():
+            path.unlink()
+        elif path != place:
+            shutil.rmtree(path, ignore_errors=True)
+    # The description comes last: where it stands, all that it lists does.
+    for path in sorted(place.iterdir(), key=lambda path: path.name == NAME):
+        path.replace(folder / path.name)
 
 
 def _rows(run: Run, found: Export) -> tuple[list[Piece], Judge | None]:

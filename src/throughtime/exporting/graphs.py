@@ -20,7 +20,6 @@ from throughtime.exporting.ports import (
     rebuild,
     state_ports,
 )
-from throughtime.layers.base import Layer
 from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.classifier import Classifier
 from throughtime.models.encoder_decoder import EncoderDecoder
@@ -247,10 +246,6 @@ def shares(logits: Tensor, *, several: bool) -> Tensor:
     return logits.sigmoid() if several else logits.softmax(-1)
 
 
-def _trust(*_: Any) -> None:
-    """Instead of a check."""
-
-
 def graphs_of(
     model: Any, *, whole: bool = True, step: bool = True, several: bool = False
 ) -> list[Graph]:
@@ -271,9 +266,6 @@ def graphs_of(
         )
     model = copy.deepcopy(model).eval()
     loop_levels(model)
-    for module in model.modules():
-        if isinstance(module, Layer):  # of what goes in, ports say the form
-            module.check = _trust  # pyright: ignore[reportAttributeAccessIssue]
     model.requires_grad_(requires_grad=False)
     found: list[Graph] = []
     if isinstance(model, EncoderDecoder):

@@ -1,4 +1,7 @@
-"""The running level as an exported graph computes it: a loop of any length, not one of blocks."""
+"""The running level as an exported graph computes it: a loop over steps, of any number.
+
+The layer itself works in blocks, whose number would be fixed while a graph is traced.
+"""
 
 import torch
 from torch import nn

@@ -2,8 +2,8 @@
 
 A recurrence becomes the node of that name, which ONNX Runtime runs fast, and not a `Scan` of single
 products: the equations are the same ones. The nodes know padding at the end only; the real steps
-are moved to the front and their outputs back. Weights keep their blocks in torch's order here;
-nodes have i, o, f, c and z, r, h from the top, so blocks are taken in another order.
+are moved to the front and their outputs back. Weights come with their blocks in torch's order, and
+nodes have another one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from throughtime.errors import MissingExtra
+from throughtime.interop.gates import ONNX, TORCH, places
 
 OPSET = 18
 
@@ -34,8 +35,9 @@ def ints(*values: int) -> Any:
     return opset().Constant(value=onnx_ir.tensor(list(values), onnx_ir.DataType.INT64))
 
 
-def blocks(weight: Any, order: Sequence[int]) -> Any:
-    """The blocks of rows of a weight in another order, with an axis for directions in front."""
+def blocks(weight: Any, kind: str) -> Any:
+    """A weight with its blocks of rows in ONNX's order, and an axis for directions in front."""
+    order = places(TORCH[kind], ONNX[kind])
     size = int(weight.shape[0]) // len(order)
     rows = [row for block in order for row in range(block * size, (block + 1) * size)]
     return front(opset().Gather(weight, ints(*rows), axis=0))
@@ -109,14 +111,14 @@ def lstm(
     weight_hidden: Any,
     bias: Any,
 ) -> Any:
-    """Blocks i, f, g, o become i, o, f, c."""
-    op, order = opset(), (0, 3, 1, 2)
+    """The node has two biases; ours is that of the input."""
+    op = opset()
     packed = Packed(x, mask)
     output, last_hidden, last_cell = op.LSTM(
         packed.x,
-        blocks(weight_input, order),
-        blocks(weight_hidden, order),
-        op.Concat(blocks(bias, order), front(zeros(bias, 4 * size_of(hidden))), axis=1),
+        blocks(weight_input, "LSTM"),
+        blocks(weight_hidden, "LSTM"),
+        op.Concat(blocks(bias, "LSTM"), front(zeros(bias, 4 * size_of(hidden))), axis=1),
         packed.lengths,
         front(hidden),
         front(cell),
@@ -138,17 +140,17 @@ def gru(
     bias: Any,
     bias_hidden: Any,
 ) -> Any:
-    """Blocks r, z, n become z, r, h; the reset gate acts after the product where it has a shift."""
-    op, order = opset(), (1, 0, 2)
+    """The reset gate acts after the product where that has a shift of its own."""
+    op = opset()
     packed = Packed(x, mask)
     after, size = bias_hidden is not None, size_of(hidden)
     own = bias_hidden if after else zeros(bias, size)
     output, last = op.GRU(
         packed.x,
-        blocks(weight_input, order),
-        blocks(weight_hidden, order),
+        blocks(weight_input, "GRU"),
+        blocks(weight_hidden, "GRU"),
         op.Concat(
-            blocks(bias, order), front(op.Concat(zeros(bias, 2 * size), own, axis=0)), axis=1
+            blocks(bias, "GRU"), front(op.Concat(zeros(bias, 2 * size), own, axis=0)), axis=1
         ),
         packed.lengths,
         front(hidden),
@@ -167,7 +169,7 @@ def rnn(
     bias: Any,
     activation: str,
 ) -> Any:
-    """One block."""
+    """One block, so there is no order of these."""
     op = opset()
     packed = Packed(x, mask)
     output, last = op.RNN(

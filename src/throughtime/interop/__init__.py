@@ -3,41 +3,21 @@
 Nothing is downloaded: what goes in are local folders, state dicts, arrays and files.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from throughtime.interop.bert import load_bert, save_bert
 from throughtime.interop.folders import load, save
 from throughtime.interop.gpt2 import load_gpt2, save_gpt2
+from throughtime.interop.keras import (
+    from_keras,
+    gru_from_keras,
+    lstm_from_keras,
+    rnn_from_keras,
+    to_keras,
+)
 from throughtime.interop.marian import load_marian, save_marian
+from throughtime.interop.onnx_nodes import OnnxWeights, read_onnx, to_onnx_weights
+from throughtime.interop.reverse import Reverse
+from throughtime.interop.torch_names import from_torch, to_torch
 from throughtime.interop.vit import load_vit, save_vit
-
-if TYPE_CHECKING:
-    from throughtime.interop.keras import (
-        from_keras,
-        gru_from_keras,
-        lstm_from_keras,
-        rnn_from_keras,
-        to_keras,
-    )
-    from throughtime.interop.onnx_nodes import OnnxWeights, read_onnx, to_onnx_weights
-    from throughtime.interop.reverse import Reverse
-    from throughtime.interop.torch_names import from_torch, to_torch
-
-_LATE = {
-    "from_keras": "keras",
-    "gru_from_keras": "keras",
-    "lstm_from_keras": "keras",
-    "rnn_from_keras": "keras",
-    "to_keras": "keras",
-    "OnnxWeights": "onnx_nodes",
-    "read_onnx": "onnx_nodes",
-    "to_onnx_weights": "onnx_nodes",
-    "Reverse": "reverse",
-    "from_torch": "torch_names",
-    "to_torch": "torch_names",
-}
-"""Names of recurrent layers' weights, and the modules that have them, imported when asked for."""
 
 __all__ = [
     "OnnxWeights",
@@ -62,9 +42,3 @@ __all__ = [
     "to_onnx_weights",
     "to_torch",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)

@@ -34,6 +34,9 @@ def read_source(source: Source, config: Mapping[str, Any] | None) -> tuple[dict[
     Errors:
         InputError: what is missing, or no such file.
     """
+    if config is not None and not isinstance(config, Mapping):
+        came = type(config).__name__
+        raise InputError(f"config is a {came}, expected options by name, such as config.to_dict()")
     if isinstance(source, Mapping):
         if config is None:
             raise InputError("config is None, expected the options beside a state dict")
@@ -41,6 +44,9 @@ def read_source(source: Source, config: Mapping[str, Any] | None) -> tuple[dict[
             if not isinstance(tensor, Tensor):
                 raise InputError(f"{name} is a {type(tensor).__name__}, expected a tensor")
         return dict(config), dict(source)
+    if not isinstance(source, str | os.PathLike):
+        came = type(source).__name__
+        raise InputError(f"source is a {came}, expected a folder or a state dict of tensors")
     folder = Path(source)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder, expected one with config.json and weights")
@@ -54,8 +60,17 @@ def write_folder(folder: str | os.PathLike[str], tensors: Names, config: Mapping
         folder: made where it does not exist.
         tensors: by their names; copied to the CPU.
         config: the options.
+
+    Errors:
+        InputError: a file of that name, or options that JSON does not hold.
     """
     place = Path(folder)
+    if place.exists() and not place.is_dir():
+        raise InputError(f"{place} is a file, expected a folder to write to")
+    try:
+        json.dumps(dict(config))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"config cannot be written: {error}") from None
     place.mkdir(parents=True, exist_ok=True)
     # A copy of each: tensors that share memory cannot be written.
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

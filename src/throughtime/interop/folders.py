@@ -42,8 +42,10 @@ def load(folder: str | os.PathLike[str], **options: Any) -> Loaded:
         >>> type(load(folder)).__name__
         'Autoregressive'
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"load: folder is a {type(folder).__name__}, expected the path of one")
     kind = read_json(Path(folder) / "config.json").get("model_type")
-    if kind not in LOADERS:
+    if not isinstance(kind, str) or kind not in LOADERS:
         raise InputError(f"load: model_type is {kind!r}, expected one of {[*LOADERS]}")
     return LOADERS[kind](folder, **options)
 

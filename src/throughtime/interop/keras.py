@@ -12,19 +12,11 @@ import numpy as np
 import torch
 
 from throughtime.errors import InputError
-from throughtime.interop.recurrent import (
-    BLOCKS,
-    RecurrentWeights,
-    array,
-    assemble,
-    directions,
-    reorder,
-    tensor,
-)
+from throughtime.interop.gates import KERAS, TORCH, reorder
+from throughtime.interop.recurrent import RecurrentWeights, array, assemble, directions, tensor
 from throughtime.layers import Layer
 from throughtime.shapes import Float, Tensor
 
-KERAS_BLOCKS = {"LSTM": "ifgo", "GRU": "zrn", "RNN": "h"}
 Config = Mapping[str, Any]
 
 
@@ -174,7 +166,7 @@ def _arrays(weights: RecurrentWeights) -> list[np.ndarray]:
             "make a layer without learn_initial_state"
         )
     own = weights.weight_input, weights.weight_hidden, weights.bias_input, weights.bias_hidden
-    order, wanted = BLOCKS[weights.kind], KERAS_BLOCKS[weights.kind]
+    order, wanted = TORCH[weights.kind], KERAS[weights.kind]
     w, u, b, b_hidden = (array(reorder(x, order, wanted), weights.kind) for x in own)
     two = weights.kind == "GRU" and weights.reset_after
     return [w.T.copy(), u.T.copy(), np.stack([b, b_hidden]) if two else b]
@@ -189,6 +181,9 @@ def _from_keras(
     activation: str | None = None,
 ) -> Layer:
     """One direction or two, from the arrays of each."""
+    if not isinstance(weights, list | tuple):
+        came = type(weights).__name__
+        raise InputError(f"weights is a {came}, expected the list of arrays of get_weights()")
     if len(weights) not in (2, 3, 4, 6):
         raise InputError(
             f"weights has {len(weights)} arrays, expected 2 or 3 (without or with bias), "
@@ -262,14 +257,14 @@ def _read(
     if two.shape != (2, rows) or (bias.ndim == 2 and kind != "GRU"):
         expected = f"[{rows}] or [2, {rows}]" if kind == "GRU" else f"[{rows}]"
         raise InputError(f"bias has shape {list(bias.shape)}, expected {expected}")
-    order, wanted = KERAS_BLOCKS[kind], BLOCKS[kind]
+    order, wanted = KERAS[kind], TORCH[kind]
     w, u, b, b_hidden = (reorder(x, order, wanted) for x in (kernel.T, recurrent.T, *two))
     return RecurrentWeights(kind, w, u, b, b_hidden, reset_after=reset_after, activation=activation)
 
 
 def _rows(kind: str, kernel: Float[Tensor, "..."], recurrent: Float[Tensor, "..."]) -> int:
     """How many rows the blocks make; refuses shapes that do not fit each other."""
-    blocks = len(BLOCKS[kind])
+    blocks = len(TORCH[kind])
     if recurrent.ndim != 2 or recurrent.shape[1] != blocks * recurrent.shape[0]:
         raise InputError(
             f"recurrent kernel has shape {list(recurrent.shape)}, expected "

@@ -35,6 +35,8 @@ class Tensors:
         self._tensors: dict[str, Tensor] = {}
         self._given: dict[str, str] = {}
         self._taken: set[str] = set()
+        if isinstance(without, str):  # else each of its letters would be a beginning
+            raise InputError(f"{kind}: without is {without!r}, expected a list of beginnings")
         for beginning in without:
             if not any(name.startswith(beginning) for name in tensors):
                 raise InputError(

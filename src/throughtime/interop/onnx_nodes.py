@@ -9,23 +9,15 @@ import numpy as np
 import torch
 
 from throughtime.errors import InputError
+from throughtime.interop.gates import ONNX, TORCH, reorder
 from throughtime.interop.onnx_graph import Values, attributes, open_onnx, recurrent_nodes
-from throughtime.interop.recurrent import (
-    BLOCKS,
-    RecurrentWeights,
-    array,
-    assemble,
-    directions,
-    reorder,
-    tensor,
-)
+from throughtime.interop.recurrent import RecurrentWeights, array, assemble, directions, tensor
 from throughtime.layers import Layer
 from throughtime.shapes import Tensor
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-ONNX_BLOCKS = {"LSTM": "iofg", "GRU": "zrn", "RNN": "h"}
 _ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"]}
 _RNN_ACTIVATIONS = ("tanh", "relu", "sigmoid")
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
@@ -140,7 +132,7 @@ def to_onnx_weights(layer: Layer) -> OnnxWeights:
     """
     direction, found = directions(layer)
     kind, hidden = found[0].kind, found[0].weight_hidden.shape[1]
-    order, wanted = BLOCKS[kind], ONNX_BLOCKS[kind]
+    order, wanted = TORCH[kind], ONNX[kind]
     if len({len(weights.initial) for weights in found}) > 1:
         raise InputError(
             "Bidirectional: one direction learns its initial state, the other does not"
@@ -183,7 +175,7 @@ def _layer(node: "NodeProto", values: Values) -> Layer:
     activations = _activations(kind, options, count)
     w, r = (_weight(name, 3, inputs, values) for name in "WR")
     hidden = options.get("hidden_size", r.shape[2])
-    rows = len(BLOCKS[kind]) * hidden
+    rows = len(TORCH[kind]) * hidden
     _fit(w, "W", [count, rows, w.shape[2]])
     _fit(r, "R", [count, rows, hidden])
     b = _weight("B", 2, inputs, values) if "B" in inputs else w.new_zeros(count, 2 * rows)
@@ -191,7 +183,7 @@ def _layer(node: "NodeProto", values: Values) -> Layer:
     initial = _initial(kind, inputs, values, options)
 
     def ours(weight: Tensor) -> Tensor:
-        return reorder(weight, ONNX_BLOCKS[kind], BLOCKS[kind])
+        return reorder(weight, ONNX[kind], TORCH[kind])
 
     parts = [
         RecurrentWeights(

@@ -109,7 +109,7 @@ class Options:
     def activation(self, name: str, default: str) -> str:
         """The activation of the feed-forward layers, by our name."""
         value = self.get(name, default)
-        if value not in ACTIVATIONS:
+        if not isinstance(value, str) or value not in ACTIVATIONS:
             raise self.refusal(name, f"one of {[*ACTIVATIONS]}")
         return ACTIVATIONS[value]
 

@@ -12,9 +12,6 @@ from throughtime.interop.reverse import Reverse
 from throughtime.layers import GRU, LSTM, RNN, Bidirectional, Layer, Recurrent
 from throughtime.shapes import Float, Tensor
 
-# The blocks of a weight from the top, in our order and torch's: i, f, g, o and r, z, n.
-BLOCKS = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}
-
 
 @dataclass(frozen=True)
 class RecurrentWeights:
@@ -39,22 +36,6 @@ class RecurrentWeights:
     reset_after: bool = True
     activation: str = "tanh"
     initial: tuple[Float[Tensor, " hidden"], ...] = ()
-
-
-def reorder(weight: Float[Tensor, "rows ..."], order: str, wanted: str) -> Tensor:
-    """A weight whose blocks, one letter each, stand in another order.
-
-    Args:
-        weight: its first axis holds the blocks.
-        order: their letters from the top.
-        wanted: the letters in the order asked for.
-
-    Examples:
-        >>> reorder(torch.tensor([1.0, 2.0, 3.0, 4.0]), "iofg", "ifgo")
-        tensor([1., 3., 4., 2.])
-    """
-    blocks = dict(zip(order, weight.chunk(len(order)), strict=True))
-    return torch.cat([blocks[letter] for letter in wanted])
 
 
 def layer_from(weights: RecurrentWeights) -> Recurrent:
@@ -95,7 +76,10 @@ def _joined(weights: RecurrentWeights) -> tuple[Tensor, Tensor | None]:
 def weights_of(layer: Any) -> RecurrentWeights:
     """The weights of a layer: its one bias as that of the input, zeros as that of the state."""
     if not isinstance(layer, LSTM | GRU | RNN):
-        raise InputError(f"layer is {type(layer).__name__}, expected an LSTM, GRU or RNN")
+        raise InputError(
+            f"layer is {type(layer).__name__}, expected an LSTM, GRU or RNN of throughtime.layers; "
+            "from_torch makes one of torch.nn's"
+        )
     initial = [getattr(layer, name) for name in _initial_names(layer)]
     bias_hidden = torch.zeros_like(layer.bias)
     if isinstance(layer, GRU) and layer.bias_hidden is not None:

@@ -6,17 +6,13 @@ from typing import Any
 from torch import nn
 
 from throughtime.errors import InputError
-from throughtime.interop.recurrent import (
-    BLOCKS,
-    RecurrentWeights,
-    assemble,
-    directions,
-)
+from throughtime.interop.gates import TORCH
+from throughtime.interop.recurrent import RecurrentWeights, assemble, directions
 from throughtime.layers import Layer, Stack
 from throughtime.shapes import Tensor
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-_KINDS = {len(blocks): kind for kind, blocks in BLOCKS.items()}
+_KINDS = {len(blocks): kind for kind, blocks in TORCH.items()}
 
 
 def from_torch(
@@ -27,7 +23,8 @@ def from_torch(
     Args:
         source: the module, or a state dict that holds its weights.
         prefix: what stands before its names in the state dict: `encoder.lstm.`
-        activation: that of an RNN, `tanh` or `relu`; by default the module's own, else `tanh`.
+        activation: that of an RNN, `tanh` or `relu`; by default the module's own, else `tanh`. An
+            LSTM and a GRU have none to choose.
 
     Returns:
         An `LSTM`, `GRU` or `RNN`; a `Bidirectional` of two; a `Stack` of these for several layers.
@@ -45,8 +42,12 @@ def from_torch(
         True
     """
     state = source.state_dict() if isinstance(source, nn.Module) else source
+    if not isinstance(state, Mapping):
+        raise InputError(
+            f"source is a {type(source).__name__}, expected a module of torch.nn or a state dict"
+        )
     if activation is None:
-        activation = str(getattr(source, "nonlinearity", "tanh"))
+        activation = getattr(source, "nonlinearity", None)
     own = {
         name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
     }
@@ -75,8 +76,8 @@ def to_torch(layer: Layer) -> dict[str, Tensor]:
         reset gate acts on.
 
     Errors:
-        InputError: another layer; a GRU with `reset_after=False`, a learned initial state or a
-            sigmoid, which `torch.nn` does not have.
+        InputError: another layer; a GRU with `reset_after=False`, a learned initial state, a
+            sigmoid or layers that differ in form, which `torch.nn` does not have.
 
     Examples:
         >>> from throughtime import GRU
@@ -86,6 +87,7 @@ def to_torch(layer: Layer) -> dict[str, Tensor]:
     """
     layers = [*layer.layers] if isinstance(layer, Stack) else [layer]
     state: dict[str, Tensor] = {}
+    forms: set[tuple[str, str, int]] = set()
     for place, one in enumerate(layers):
         direction, found = directions(one)  # pyright: ignore[reportArgumentType]
         if direction == "reverse":
@@ -96,6 +98,11 @@ def to_torch(layer: Layer) -> dict[str, Tensor]:
             biases = weights.bias_input, weights.bias_hidden
             for name, value in zip(_NAMES, (*values, *biases), strict=True):
                 state[f"{name}_l{place}{end}"] = value.clone()
+        forms.add((direction, found[0].kind, found[0].weight_hidden.shape[1]))
+    if len(forms) > 1:
+        raise InputError(
+            "Stack: its layers differ in direction, kind or size, which those of torch.nn do not"
+        )
     return state
 
 
@@ -110,23 +117,31 @@ def _refuse(weights: RecurrentWeights) -> None:
             raise InputError(f"{weights.kind} has {what}, which torch.nn.{weights.kind} has not")
 
 
-def _read(state: Mapping[str, Any], end: str, activation: str) -> RecurrentWeights:
+def _read(state: Mapping[str, Any], end: str, activation: str | None) -> RecurrentWeights:
     """The weights whose names end like this; the kind is in their shape."""
     if f"weight_hr{end}" in state:
         raise InputError(
             f"weight_hr{end}: our LSTM has no projection (proj_size); use throughtime.torch_nn.LSTM"
         )
-    missing = [f"{name}{end}" for name in _NAMES[:2] if f"{name}{end}" not in state]
-    if missing:
-        raise InputError(f"there is no {missing[0]}")
-    w, u = (state[f"{name}{end}"] for name in _NAMES[:2])
-    blocks = u.shape[0] // u.shape[1] if u.ndim == 2 else 0
-    if blocks not in _KINDS or u.shape[0] % u.shape[1] or w.shape[:1] != u.shape[:1]:
+    found = [state.get(f"{name}{end}") for name in _NAMES]
+    for name, value in zip(_NAMES, found, strict=True):
+        if not isinstance(value, Tensor | None):
+            raise InputError(f"{name}{end} is a {type(value).__name__}, expected a tensor")
+    w, u, b, b_hidden = found
+    if w is None or u is None:
+        raise InputError(f"there is no {_NAMES[0 if w is None else 1]}{end}")
+    blocks = u.shape[0] // max(u.shape[1], 1) if u.ndim == 2 else 0
+    if w.ndim != 2 or blocks not in _KINDS or u.shape != (len(w), len(w) // blocks):
         raise InputError(
             f"weight_ih{end} has shape {list(w.shape)}, weight_hh{end} {list(u.shape)}; expected "
             "[blocks * hidden, features] and [blocks * hidden, hidden] with 1, 3 or 4 blocks"
         )
-    biases = (state.get(f"{name}{end}") for name in _NAMES[2:])
-    b, b_hidden = (w.new_zeros(len(w)) if bias is None else bias for bias in biases)
-    weights = [value.detach() for value in (w, u, b, b_hidden)]
-    return RecurrentWeights(_KINDS[blocks], *weights, activation=activation)
+    kind = _KINDS[blocks]
+    if activation is not None and kind != "RNN":
+        raise InputError(f"activation is {activation!r}, expected none, for this is of {kind}")
+    biases = [w.new_zeros(len(w)) if bias is None else bias for bias in (b, b_hidden)]
+    for name, bias in zip(_NAMES[2:], biases, strict=True):
+        if bias.shape != w.shape[:1]:
+            raise InputError(f"{name}{end} has shape {list(bias.shape)}, expected [{len(w)}]")
+    weights = [value.detach() for value in (w, u, *biases)]
+    return RecurrentWeights(kind, *weights, activation=activation or "tanh")

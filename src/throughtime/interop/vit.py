@@ -89,8 +89,8 @@ def load_vit(
         read_all(Stream().matrix(model.weight, model.bias, "classifier"), tensors)
     tensors.finish()
     with torch.no_grad():
-        for buffer, value in ((model.inputs.location, mean), (model.inputs.scale, std)):
-            buffer.copy_(_of_channels(value, len(buffer)))
+        model.inputs.location.copy_(_of_channels("mean", mean, len(model.inputs.location)))
+        model.inputs.scale.copy_(_of_channels("std", std, len(model.inputs.scale)))
     return model.eval()
 
 
@@ -279,9 +279,15 @@ def _side(sides: tuple[int, int]) -> int | list[int]:
     return sides[0] if sides[0] == sides[1] else list(sides)
 
 
-def _of_channels(value: float | Sequence[float], channels: int) -> Tensor:
-    """A number for each channel."""
-    numbers = torch.as_tensor(value, dtype=torch.get_default_dtype())
-    if numbers.numel() not in (1, channels) or not bool(numbers.isfinite().all()):
-        raise InputError(f"{KIND}: mean or std is {value!r}, expected a number or {channels}")
+def _of_channels(name: str, value: float | Sequence[float], channels: int) -> Tensor:
+    """A number for each channel; images are divided by `std`."""
+    above = ", above 0" if name == "std" else ""
+    refusal = InputError(f"{KIND}: {name} is {value!r}, expected a number or {channels}{above}")
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.get_default_dtype())
+    except (TypeError, ValueError, RuntimeError):
+        raise refusal from None
+    fits = numbers.ndim < 2 and numbers.numel() in (1, channels)
+    if not fits or not bool(numbers.isfinite().all()) or (above and not bool((numbers > 0).all())):
+        raise refusal
     return numbers.expand(channels)

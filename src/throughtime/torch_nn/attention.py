@@ -15,6 +15,7 @@ from throughtime.kernels.compiled import transformed
 from throughtime.layers.base import check_size, on_real_steps
 from throughtime.shapes import Float, Tensor
 from throughtime.torch_nn.adopting import adopted
+from throughtime.torch_nn.checks import check_dtype, check_tensor
 from throughtime.torch_nn.masks import EVERYTHING, Visible, eager, shown, visible
 from throughtime.torch_nn.real_steps import RealSteps, pick, spread
 from throughtime.torch_nn.scripting import Unscriptable
@@ -136,6 +137,7 @@ class MultiheadAttention(Unscriptable, nn.MultiheadAttention):
             is_causal: says that `attn_mask` hides just the keys behind each query, or that such
                 a mask is meant where there is none.
         """
+        check_tensor(type(self).__name__, "query", query)
         if query.is_nested:
             return super().forward(
                 query, key, value, key_padding_mask, need_weights, attn_mask,
@@ -277,6 +279,7 @@ class MultiheadAttention(Unscriptable, nn.MultiheadAttention):
             ("key", key, self.kdim),
             ("value", value, self.vdim),
         ):
+            check_tensor(name, argument, x)
             if x.ndim not in (2, 3):
                 raise InputError(
                     f"{name}: {argument} has shape {list(x.shape)}, "
@@ -286,6 +289,7 @@ class MultiheadAttention(Unscriptable, nn.MultiheadAttention):
                 raise InputError(f"{name}: {argument} has {x.ndim} axes, query has {query.ndim}")
             if x.shape[-1] != size:
                 raise InputError(f"{name}: {argument} has {x.shape[-1]} features, expected {size}")
+            check_dtype(name, argument, x, self.out_proj.weight.dtype)
         if key.shape[:-1] != value.shape[:-1]:
             raise InputError(
                 f"{name}: value has shape {list(value.shape)}, expected as many steps as key, "

@@ -16,9 +16,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.errors import InputError
 from throughtime.kernels import compiled, registry
-from throughtime.shapes import Bool, Float, Tensor
+from throughtime.shapes import Float, Tensor
 from throughtime.torch_nn.adopting import adopted
-from throughtime.torch_nn.packing import packing
+from throughtime.torch_nn.checks import check_dtype, check_tensor
+from throughtime.torch_nn.packing import Packing, packing
 from throughtime.torch_nn.recurrence import BLOCKS, State, Weights, eager, native_step, run
 from throughtime.torch_nn.scripting import Unscriptable
 
@@ -147,6 +148,10 @@ class RNNBase(Unscriptable, nn.Module):
         found = self._parameters.get(name)
         return getattr(self, name) if found is None else found  # computed by a hook, say
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self._weight(self._all_weights[0][0]).dtype
+
     def flatten_parameters(self) -> None:
         """Nothing: the weights need not lie in a row."""
 
@@ -191,6 +196,7 @@ class RNNBase(Unscriptable, nn.Module):
         self.refuse_trace()
         if isinstance(input, PackedSequence):
             return self._run_packed(input, hx)
+        check_tensor(type(self).__name__, "input", input, " or a PackedSequence")
         if input.dim() not in (2, 3):
             self._refuse(
                 f"input has shape {list(input.shape)}, expected two or three axes, "
@@ -247,7 +253,7 @@ class RNNBase(Unscriptable, nn.Module):
             output, parts = self._torch(data, sizes, parts, batch_first=False)
         else:
             places = packing(sizes, data.device)
-            output, parts = self._run(places.rows(data), parts, places.mask)
+            output, parts = self._run(places.rows(data), parts, places)
             output = places.packed(output)
         if unsort is not None:
             parts = tuple(part.index_select(1, unsort) for part in parts)
@@ -257,15 +263,16 @@ class RNNBase(Unscriptable, nn.Module):
         self,
         x: Float[Tensor, "batch time input"],
         parts: State,
-        mask: Bool[Tensor, "batch time"] | None,
+        places: Packing | None,
     ) -> tuple[Float[Tensor, "batch time output"], State]:
         """Layer by layer; the second direction on time turned around."""
+        mask = None if places is None else places.mask
         before = zip(*(part.unbind(0) for part in parts), self._each(), strict=True)
         turned_mask = None if mask is None else mask.flip(1)
         after = []
         for layer in range(self.num_layers):
             if layer and self.training and self.dropout:
-                x = functional.dropout(x, self.dropout)
+                x = self._dropped(x, places)
             *state, weights = next(before)
             y, state = run(self.mode, x, tuple(state), weights, mask)
             after.append(state)
@@ -276,6 +283,17 @@ class RNNBase(Unscriptable, nn.Module):
                 y = torch.cat([y, back.flip(1)], dim=-1)
             x = y
         return x, _stacked(after)
+
+    def _dropped(self, x: Float[Tensor, "batch time features"], places: Packing | None) -> Tensor:
+        """Dropout by the draws of torch.nn's layers, which go through time first, or as packed."""
+        rows, time, size = x.shape
+        if places is None:
+            drawn = functional.dropout(x.new_ones(time, rows, size), self.dropout).transpose(0, 1)
+        else:
+            drawn = places.rows(
+                functional.dropout(x.new_ones(len(places.pack), size), self.dropout)
+            )
+        return x * drawn
 
     def _each(self) -> list[Weights]:
         """The weights of each layer and direction."""
@@ -294,9 +312,9 @@ class RNNBase(Unscriptable, nn.Module):
         """
         if registry.forced() is not None or compiled.transformed():
             return False
-        weight = self._weight(self._all_weights[0][0])
-        if compiled.refuses(x.device, weight.dtype) is None and not (
-            eager() and self._torch_is_fast(time, weight.dtype, packed=packed)
+        dtype = self._dtype
+        if compiled.refuses(x.device, dtype) is None and not (
+            eager() and self._torch_is_fast(time, dtype, packed=packed)
         ):
             return False
         return x.numel() > 0
@@ -326,11 +344,7 @@ class RNNBase(Unscriptable, nn.Module):
     def _check_input(self, input: Tensor) -> None:
         if input.shape[-1] != self.input_size:
             self._refuse(f"input has {input.shape[-1]} features, input_size is {self.input_size}")
-        dtype = self._weight(self._all_weights[0][0]).dtype
-        if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
-            self._refuse(
-                f"input is {input.dtype}, the layer is {dtype}; convert one of them with .to()"
-            )
+        check_dtype(type(self).__name__, "input", input, self._dtype)
 
     def _parts(self, hx: Any, x: Tensor, batch: int, *, unbatched: bool) -> State:
         """The state as `[layers * directions, batch, size]` each."""
@@ -351,6 +365,7 @@ class RNNBase(Unscriptable, nn.Module):
                 self._refuse(
                     f"{name} has shape {list(part.shape)}, expected {axes} = {list(expected)}"
                 )
+            check_dtype(type(self).__name__, name, part, self._dtype)
         return tuple(part.unsqueeze(1) for part in parts) if unbatched else tuple(parts)
 
     def _hx(self, parts: State) -> Any:

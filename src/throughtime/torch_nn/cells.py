@@ -10,6 +10,7 @@ from torch import nn
 from throughtime.errors import InputError
 from throughtime.shapes import Tensor
 from throughtime.torch_nn.adopting import adopted
+from throughtime.torch_nn.checks import check_dtype, check_tensor
 from throughtime.torch_nn.recurrence import BLOCKS, State, Weights, eager, native_step, run, step
 from throughtime.torch_nn.scripting import Unscriptable
 
@@ -82,6 +83,7 @@ class RNNCellBase(Unscriptable, nn.Module):
 
     def _step(self, input: Tensor, hx: State | None) -> State:
         """The state after one step of `[batch, input_size]` or `[input_size]`."""
+        check_tensor(type(self).__name__, "input", input)
         if hx is not None and not torch.is_grad_enabled() and input.dim() == 2:
             get = self._parameters.get
             weights = get("weight_ih"), get("weight_hh"), get("bias_ih"), get("bias_hh")
@@ -107,12 +109,16 @@ class RNNCellBase(Unscriptable, nn.Module):
         if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
             axes = f"[batch, input_size] or [input_size], input_size = {self.input_size}"
             self._refuse(f"input has shape {list(input.shape)}, expected {axes}")
+        layer, dtype = type(self).__name__, self.weight_ih.dtype
+        check_dtype(layer, "input", input, dtype)
         if hx is None:
             return
         expected = (*input.shape[:-1], self.hidden_size)
         for name, part in zip(self.parts, hx, strict=True):
+            check_tensor(layer, name, part)
             if part.shape != expected:
                 self._refuse(f"{name} has shape {list(part.shape)}, expected {list(expected)}")
+            check_dtype(layer, name, part, dtype)
 
 
 class RNNCell(RNNCellBase):

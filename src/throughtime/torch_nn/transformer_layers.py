@@ -198,8 +198,11 @@ class TransformerDecoderLayer(Unscriptable, nn.TransformerDecoderLayer):
         dtype: of the parameters.
 
     Attributes:
-        self_attn, multihead_attn, linear1, linear2, norm1, norm2, norm3, dropout, dropout1,
-            dropout2, dropout3: the parts; `multihead_attn` looks at the memory.
+        self_attn: looks at the target.
+        multihead_attn: looks at the memory.
+        linear1, linear2: the feed-forward part.
+        norm1, norm2, norm3: of the stream.
+        dropout, dropout1, dropout2, dropout3: of what is added.
 
     Shapes:
         - `tgt`: `[time, batch, d_model]`, or `[time, d_model]`; `memory`: `[keys, batch, d_model]`,
