@@ -20,5 +20,5 @@ if __name__ == "__main__":
     run, folder, *rest = sys.argv[1:]
     each = [[*group] for apart, group in groupby(rest, lambda arg: arg == "--") if not apart]
     for at, arguments in enumerate(each):
-        outcome = call("export", run, "--output", f"{folder}/{at}", *arguments)
+        outcome = call("export", run, "--out", f"{folder}/{at}", *arguments)
         print(json.dumps(asdict(outcome)), flush=True)

@@ -1,6 +1,7 @@
 """`throughtime export`: files that run without throughtime, and refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,25 +68,23 @@ def test_it_says_what_was_written_and_how_near_it_is(exported):
     assert "steps of validation" in line
 
 
-def test_numpy_and_onnx_runtime_are_enough_to_write_text(exported, text_run):
-    import onnxruntime
-
-    folder = exported[0] / "0"
-    about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
-    session = onnxruntime.InferenceSession(folder / "step.onnx")
-    state = dict(np.load(folder / "initial_state.npz"))
-    tokens, token, written = about["target"]["tokens"], about["target"]["begin"], []
-    for _ in range(30):
-        given = {"tokens": np.array([token]), **state}
-        names = [one.name for one in session.get_outputs()]
-        found = dict(zip(names, session.run(names, given), strict=True))
-        state = {name: found[after] for name, after in about["graphs"]["step"]["state"].items()}
-        token = int(np.asarray(found["logits"])[0].argmax())
-        written.append(tokens[token])
+def test_numpy_and_onnx_runtime_are_enough_to_write_text(
+    exported, text_run, tmp_path, monkeypatch, capsys
+):
+    """By the code of the guide, which is the same in both languages."""
+    english, korean = (
+        (HERE / "docs" / folder / "exporting.md").read_text(encoding="utf-8").split("```py\n")[1:]
+        for folder in ("", "ko")
+    )
+    codes = [part.split("```")[0] for part in english]
+    assert codes == [part.split("```")[0] for part in korean]
+    shutil.copytree(exported[0] / "0", tmp_path / "export")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(codes[0], "exporting.md", "exec"), {"__name__": "page"})
     model = text_run.model.float()
-    expected = write(model, text_run.vocabulary, [""], 30, sampling=Sampling(greedy=True))
+    expected = write(model, text_run.vocabulary, [""], 200, sampling=Sampling(greedy=True))
     model.double()
-    assert "".join(written) == expected[0]
+    assert capsys.readouterr().out == expected[0]
 
 
 def test_the_files_hold_no_path_of_the_machine(exported):
@@ -147,11 +146,9 @@ def test_options_that_do_not_go_together(text_run, arguments, said):
 
 def test_a_folder_with_other_files(text_run, tmp_path):
     (tmp_path / "thesis.txt").write_text("do not touch")
-    said = refusal("export", text_run.folder, "--output", tmp_path, "--format", "torch")
+    said = refusal("export", text_run.folder, "--out", tmp_path, "--format", "torch")
     assert said.endswith("holds thesis.txt, expected an empty folder")
-    said = refusal(
-        "export", text_run.folder, "--output", tmp_path / "thesis.txt", "--format", "torch"
-    )
+    said = refusal("export", text_run.folder, "--out", tmp_path / "thesis.txt", "--format", "torch")
     assert "is a file, expected a folder" in said
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -168,7 +165,7 @@ def test_an_earlier_export_is_replaced_when_all_is_well(text_run, tmp_path, monk
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "_check", lambda *_: no_larger(1.0, "whole.pt2"))
         assert "whole.pt2 differs" in refusal(
-            "export", text_run.folder, "--output", out, "--format", "torch"
+            "export", text_run.folder, "--out", out, "--format", "torch"
         )
     assert {path.name for path in out.iterdir()} == before
     monkeypatch.setattr(exporter, "_check", lambda *_: 0.0)
@@ -180,7 +177,7 @@ def test_an_earlier_export_is_replaced_when_all_is_well(text_run, tmp_path, monk
 
 def test_files_with_names_like_ours(text_run, tmp_path):
     (tmp_path / "whole.onnx").write_text("of somebody else")
-    said = refusal("export", text_run.folder, "--output", tmp_path, "--format", "torch")
+    said = refusal("export", text_run.folder, "--out", tmp_path, "--format", "torch")
     assert said.endswith("holds whole.onnx without export.json, expected an empty folder")
 
 
@@ -195,6 +192,6 @@ def test_a_baseline_of_counts(tmp_path, text_run):
 def test_a_missing_extra_is_named_before_anything_is_written(text_run, tmp_path, package):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, package, None)
-        said = refusal("export", text_run.folder, "--output", tmp_path / "out")
+        said = refusal("export", text_run.folder, "--out", tmp_path / "out")
     assert said == f"export to ONNX needs {package}: pip install 'throughtime[interop]'"
     assert not (tmp_path / "out").exists()

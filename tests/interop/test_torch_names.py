@@ -85,7 +85,7 @@ def test_types_stay():
 
 SOURCES = [
     (nn.LSTM(3, 5, proj_size=2), "", "weight_hr_l0: our LSTM has no projection"),
-    (nn.Linear(3, 5), "", "there is no weight_ih_l0 below ''; the names are ['weight', 'bias']"),
+    (nn.Linear(3, 5), "", "there is no weight_ih_l0; the names are ['weight', 'bias']"),
     (nn.LSTM(3, 5).state_dict(), "lstm.", "there is no weight_ih_l0 below 'lstm.'"),
     ({"weight_ih_l0": torch.zeros(20, 3)}, "", "there is no weight_hh_l0"),
     (

@@ -43,7 +43,7 @@ accelerate: model is the class LSTM, expected a torch.nn.Module
 
 def test_what_is_no_tensor_is_told_in_one_line():
     command = [sys.executable, "-c", SCRIPT]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert found.stdout == LINES
 
 

@@ -251,7 +251,7 @@ def test_dropout_draws_as_torch(name, form, share):
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(20, 3) if form == "one row" else torch.randn(20, 21, 3)
     if form == "packed":
-        x = pack_padded_sequence(x, list(range(1, 21)) + [20], enforce_sorted=False)
+        x = pack_padded_sequence(x, [*range(1, 21), 20], enforce_sorted=False)
     found = []
     for layer in (ours, theirs):
         torch.manual_seed(7)

@@ -39,7 +39,7 @@ def export(
         bool, typer.Option("--int8", help="Also write ONNX with weights in eight bits, and measure "
                            "what that costs on the validation part.")
     ] = False,
-    output: Annotated[
+    out: Annotated[
         Path | None, typer.Option(help="The folder to write to. Default: export, in the run's.",
                                   rich_help_panel=options.OUTPUT),
     ] = None,
@@ -59,7 +59,7 @@ def export(
     """
     both = whole == step
     found = export_run(
-        run, output or run / "export", form=form, whole=whole or both, step=step or both, int8=int8
+        run, out or run / "export", form=form, whole=whole or both, step=step or both, int8=int8
     )
     if as_json:
         print(json.dumps(_plain(found), ensure_ascii=False))

@@ -84,6 +84,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Errors:
         InputError: no file, no JSON, or no object in it.
     """
+    if not path.parent.is_dir():
+        why = "is a file" if path.parent.exists() else "is not there, and nothing is downloaded"
+        raise InputError(f"{path.parent} {why}; expected a folder with {path.name}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError:

@@ -61,7 +61,8 @@ def from_torch(
         parts = [_read(own, one, activation) for one in ends]
         layers.append(assemble("bidirectional" if both else "forward", parts))
     if not layers:
-        raise InputError(f"there is no weight_ih_l0 below {prefix!r}; the names are {[*state][:5]}")
+        where = f" below {prefix!r}" if prefix else ""
+        raise InputError(f"there is no weight_ih_l0{where}; the names are {[*state][:5]}")
     return layers[0] if len(layers) == 1 else Stack(*layers)
 
 
