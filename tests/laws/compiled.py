@@ -1,7 +1,7 @@
 """Compile and export every case, by each implementation.
 
-Run by test_compile.py in processes without shape checks: `python -m tests.laws.compiled 0 4` takes
-the first of every four.
+Run by test_compile.py in processes without shape checks: `python -m tests.laws.compiled 0 4 brief`
+takes the first of every four of those that are not slow.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tests.laws.trials import TRIALS
+from tests.laws.trials import BRIEF, TRIALS
 from throughtime.state import detach
 from throughtime.testing import Subject
 
@@ -52,8 +52,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     results = {}
-    part, parts = (int(argument) for argument in sys.argv[1:])
-    for trial in TRIALS[part::parts]:
+    part, parts = (int(argument) for argument in sys.argv[1:3])
+    rest = [trial for trial in TRIALS if trial not in BRIEF]
+    for trial in (BRIEF if sys.argv[3] == "brief" else rest)[part::parts]:
         for how in ("compile", "export"):
             try:
                 with trial.forced():

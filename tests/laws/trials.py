@@ -47,3 +47,11 @@ def implementations(case: Case) -> list[str | None]:
 
 
 TRIALS = [Trial(case, name) for case in CASES for name in implementations(case)]
+
+ALONE = ("rnn-tanh", "lstm", "gru", "self-attention-rotary", "cross-attention")
+"""Cases whose reference stands for that of all that are made of such layers."""
+
+BRIEF = [
+    trial for trial in TRIALS if trial.implementation != "reference" or trial.case.name in ALONE
+]
+"""What users run, and the reference of single layers."""
