@@ -33,8 +33,9 @@ _BY_TORCH = {
 _FEW, _FEW_IN_TRAINING = 16, 4
 """Steps below which torch's layers are not slower: ours pack the weights in every call."""
 _LARGE = 1 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 512
-"""Units from which on oneDNN's LSTM, which torch takes for inference, is not slower: with AVX-512 it
-never is, 1.1 to 1.2 times as fast as ours."""
+"""Units from which on oneDNN's LSTM, which torch takes for inference, is not slower.
+
+With AVX-512 it never is: 1.1 to 1.2 times as fast as ours below 512 units."""
 _ONEDNN = torch.backends.mkldnn.is_available()
 _COPIES = ("_flat_weights", "_flat_weight_refs", "_flat_weights_names")
 """What torch.nn's layers keep beside their parameters; ours look them up."""
