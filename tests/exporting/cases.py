@@ -83,7 +83,7 @@ def model(name):
 
 def every_recurrence():
     """All recurrences on top of each other, between inputs and a head that have a loop, too."""
-    made = make(ModelConfig(**CASES["lstm-numbers"]))
+    made: Any = make(ModelConfig(**CASES["lstm-numbers"]))
     first, last = made.inputs.output_size, made.body.output_size
     layers = (
         LSTM(first, 5), GRU(5, 6, learn_initial_state=True), GRU(6, 4, reset_after=False),
