@@ -20,6 +20,7 @@ import torch
 if TYPE_CHECKING:
     from torch.nn import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]
 
+from throughtime.torch_nn import utils as utils
 from throughtime.torch_nn.attention import MultiheadAttention
 from throughtime.torch_nn.base import RNNBase
 from throughtime.torch_nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase

@@ -22,6 +22,7 @@ from throughtime.torch_nn.checks import check_dtype, check_tensor
 from throughtime.torch_nn.packing import Packing, packing
 from throughtime.torch_nn.recurrence import BLOCKS, State, Weights, eager, native_step, run
 from throughtime.torch_nn.scripting import Unscriptable
+from throughtime.torch_nn.utils.rnn import rows_of
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 _BY_TORCH = {
@@ -248,15 +249,23 @@ class RNNBase(Unscriptable, nn.Module):
     def _run_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         data, sizes, sort, unsort = input
         self._check_input(data)
-        parts = self._parts(hx, data, int(sizes[0]), unbatched=False)
+        rows = rows_of(sizes)  # with steps; those without come behind them
+        every = rows if sort is None else len(sort)
+        parts = self._parts(hx, data, every, unbatched=False)
         if sort is not None and hx is not None:
             parts = tuple(part.index_select(1, sort) for part in parts)
-        if self._by_torch(data, len(sizes), packed=True):
+        stay = tuple(part[:, rows:] for part in parts)
+        parts = tuple(part[:, :rows] for part in parts) if every > rows else parts
+        if not rows:
+            output = data.new_empty(0, self._directions * (self.proj_size or self.hidden_size))
+        elif self._by_torch(data, len(sizes), packed=True):
             output, parts = self._torch(data, sizes, parts, batch_first=False)
         else:
             places = packing(sizes, data.device)
             output, parts = self._run(places.rows(data), parts, places)
             output = places.packed(output)
+        if every > rows:
+            parts = tuple(torch.cat(pair, dim=1) for pair in zip(parts, stay, strict=True))
         if unsort is not None:
             parts = tuple(part.index_select(1, unsort) for part in parts)
         return PackedSequence(output, sizes, sort, unsort), self._hx(parts)
