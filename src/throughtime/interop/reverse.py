@@ -6,9 +6,9 @@ import torch
 
 from throughtime.errors import InputError
 from throughtime.layers import Layer
+from throughtime.layers.stack import against_time
 from throughtime.shapes import Bool, Float, Tensor
 from throughtime.state import State
-from throughtime.taps import turned
 
 
 class Reverse(Layer):
@@ -67,8 +67,4 @@ class Reverse(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time output"], tuple[()]]:
         """Turn time around for the layer, and its output back."""
-        if reset is not None:  # against time a sequence begins one step before the next one does
-            reset = torch.cat([reset[:, 1:], torch.zeros_like(reset[:, :1])], dim=1).flip(1)
-        mask = None if mask is None else mask.flip(1)
-        output, _ = turned(self.layer)(x.flip(1), None, mask, reset)
-        return output.flip(1), ()
+        return against_time(self.layer, x, mask, reset), ()

@@ -239,10 +239,20 @@ class Bidirectional(Layer):
         reset: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time both"], tuple[()]]:
         """Turn time around for the second layer, and its output back."""
-        turned_mask = None if mask is None else mask.flip(1)
         first, _ = self.over(x, None, mask, reset)
-        second, _ = turned(self.against)(x.flip(1), None, turned_mask, _turn(reset))
-        return torch.cat([first, second.flip(1)], dim=-1), ()
+        return torch.cat([first, against_time(self.against, x, mask, reset)], dim=-1), ()
+
+
+def against_time(
+    layer: Layer,
+    x: Float[Tensor, "batch time features"],
+    mask: Bool[Tensor, "batch time"] | None,
+    reset: Bool[Tensor, "batch time"] | None,
+) -> Float[Tensor, "batch time output"]:
+    """What a layer gives that meets the last step first, in the order of the input."""
+    turned_mask = None if mask is None else mask.flip(1)
+    output, _ = turned(layer)(x.flip(1), None, turned_mask, _turn(reset))
+    return output.flip(1)
 
 
 def _turn(reset: Tensor | None) -> Tensor | None:

@@ -35,10 +35,10 @@ def pack_padded_sequence(
         >>> packed.data.shape, packed.batch_sizes.tolist(), packed.sorted_indices.tolist()
         (torch.Size([6, 2]), [2, 2, 1, 1], [0, 2, 1])
     """
-    told = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
+    told = lengths if isinstance(lengths, Tensor) else torch.tensor([*lengths], device="cpu")
     order = told.argsort(descending=True, stable=True)
     real = int((told > 0).sum())
-    in_order = not enforce_sorted or bool((order == torch.arange(len(told))).all())
+    in_order = not enforce_sorted or bool((told.diff() <= 0).all())
     if real == len(told) or bool((told < 0).any()) or not in_order:  # torch has a word for each
         return rnn.pack_padded_sequence(input, told, batch_first, enforce_sorted)
     rows = order[:real].to(input.device)
