@@ -1,25 +1,17 @@
 """Files give what models give, at sizes they were not traced at, with any padding."""
 
-import json
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
+from tests.alone import report_of
 from tests.exporting.cases import BRIEF, CASES
 
 FORMS = ["onnx", "pt2"]
 
 
 def run_alone(folder, form, names):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.exporting.alone", str(folder), form, *names],
-        capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=3000, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return report_of("tests.exporting.alone", folder, form, *names, timeout=3000)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
 """Compiled and exported layers give what they give uncompiled."""
 
-import json
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
+from tests.alone import report_of
 from tests.laws.trials import BRIEF, TRIALS
 
 PARTS = 4
@@ -15,16 +12,7 @@ PARTS = 4
 
 @cache
 def results(part, which):
-    # In a process of its own: the shape checks of the tests cannot be traced.
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.laws.compiled", str(part), str(PARTS), which],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return report_of("tests.laws.compiled", part, PARTS, which)
 
 
 def check(trial, how, trials, which):

@@ -1,15 +1,11 @@
 """What torch.nn's recurrent layers cannot do and ours can."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, grad, jvp, vmap
 
+from tests.alone import report_of
 from tests.kernels.support import needs_extension
 from tests.torch_nn.configurations import KINDS, Layer
 from tests.torch_nn.graphs import CHECKS
@@ -36,16 +32,7 @@ def made(kind, **options):
 
 @pytest.fixture(scope="module")
 def results():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torch_nn.graphs"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return report_of("tests.torch_nn.graphs")
 
 
 @needs_extension

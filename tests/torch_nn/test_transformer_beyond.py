@@ -1,15 +1,11 @@
 """What attention of torch.nn cannot do: graphs with free sizes, transforms, second derivatives."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 
+from tests.alone import report_of
 from tests.torch_nn.transformer_graphs import CHECKS, SIZE, Both, attention, encoder, masks
 
 # torch scripts formulas of its own, and warns of it.
@@ -18,15 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWar
 
 @pytest.fixture(scope="module")
 def results():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.torch_nn.transformer_graphs"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return report_of("tests.torch_nn.transformer_graphs")
 
 
 @pytest.mark.parametrize("name", CHECKS)
