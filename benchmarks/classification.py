@@ -30,7 +30,7 @@ from throughtime.training.run import load_run, read_config
 
 DATA = {
     "speakers": {},
-    "reviews": {"tokens": "characters", "vocabulary": 2500, "longest": 140},
+    "reviews": {"tokens": "characters", "vocabulary": 2500, "longest": 140, "validation": "0.02"},
     "clothing": {"augment": "shift=1,flip", "validation": "0.02"},
 }
 KINDS = {

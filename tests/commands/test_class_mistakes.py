@@ -113,6 +113,8 @@ def test_a_header_that_lies(fit, tmp_path, head, said):
         (("--direction", "de-en"), "direction is for pairs"),
         (("--rows",), "rows is for images"),
         (("--grams", "1"), "grams is 1, expected at least 2"),
+        (("--letters", "2"), "letters is 2, expected at least 3"),
+        (("--letters", "5", "--tokens", "words"), "letters is for tokens that are characters, and"),
         (("--patches",), "--patches is for images, and"),
         (("--patch", "2"), "--patch is for images, and"),
         (("--scaling", "standard"), "--scaling is for series, and"),
@@ -138,6 +140,8 @@ def test_options_that_do_not_fit(fit, tmp_path, options, said):
         (("--patch", "2"), "--patch is for squares, and rows of pixels are read"),
         (("--patch", "2", "--rows", "--model", "transformer"), "--patch is for squares"),
         (("--grams", "3"), "--grams is for texts, and digits is images"),
+        (("--bag", "3"), "--bag is for texts, and digits is images"),
+        (("--letters", "3"), "--letters is for texts, and digits is images"),
         (("--tokens", "words"), "tokens is for texts"),
         (("--vocabulary", "100"), "vocabulary is for texts"),
     ],
@@ -156,7 +160,13 @@ def test_classes_are_not_for_other_data(fit):
 
 
 def test_a_recipe_says_what_the_model_is():
-    for option in (("--grams", "3"), ("--pooling", "max"), ("--causal",)):
+    for option in (
+        ("--grams", "3"),
+        ("--bag", "3"),
+        ("--letters", "5"),
+        ("--pooling", "max"),
+        ("--causal",),
+    ):
         said = refusal("fit", "digits", "--recipe", "clothing-gru", *option)
         assert f"--recipe clothing-gru says what the model is: no {option[0]}" in said
 

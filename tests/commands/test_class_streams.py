@@ -30,6 +30,12 @@ def texts(folder):
 
 
 @pytest.fixture(scope="module")
+def bags(folder):
+    data = text_data(folder, tokens="characters")
+    return make_class_run(folder / "bags", data, bag=3, letters=5, scores=1000)
+
+
+@pytest.fixture(scope="module")
 def series(folder):
     return make_class_run(folder / "series", series_data(folder))
 
@@ -80,6 +86,14 @@ def test_pieces_are_predicted_as_the_whole(texts):
     (whole,) = objects(fine("predict", texts.folder, "--json", stdin="a film , quite bad\n"))
     pieces = objects(fine("stream", texts.folder, stdin='a film\n" , quite"\n bad\n'))
     assert pieces[-1]["step"] == 5
+    assert pieces[-1]["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-6)
+
+
+def test_bags_of_n_grams_stream_and_go_on(bags, tmp_path):
+    (whole,) = objects(fine("predict", bags.folder, "--json", stdin="a quite bad film\n"))
+    state = ("--state", tmp_path / "state")
+    fine("stream", bags.folder, *state, stdin="a qui\n")
+    pieces = objects(fine("stream", bags.folder, *state, stdin="te bad film\n"))
     assert pieces[-1]["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-6)
 
 

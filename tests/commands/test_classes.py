@@ -110,6 +110,29 @@ def test_compare_has_every_model_and_every_baseline(tmp_path):
     assert (tmp_path / "out" / "gru-1" / "labels.json").exists()
 
 
+def test_linear_models_beside_a_body(tmp_path):
+    """They come on top of the parameters that were asked for, and are told apart."""
+    source = write_texts(tmp_path / "texts.csv")
+    asked = ("--tokens", "characters", "--parameters", "2000", "--epochs", "1")
+    bags = ("--bag", "2", "--letters", "4")
+    found = {}
+    for name, options in (("plain", ()), ("run", bags)):
+        out = fine("fit", source, *asked, *options, "--model", "gru", "--json", "--out",
+                   tmp_path / name)  # fmt: skip
+        found[name] = json.loads(out)["metrics"]["gru"]
+    model = load_run(tmp_path / "run").config.model
+    assert (model.bag, model.letters) == (2, 4)
+    assert model.width == load_run(tmp_path / "plain").config.model.width
+    more = found["run"]["parameters"] - found["plain"]["parameters"]
+    assert more == 2 * model.scores
+    assert sum(found["run"]["shares"]) == pytest.approx(1)
+    assert "shares" not in found["plain"]
+    told = fine("compare", source, *asked, *bags, "--models", "gru,rnn", "--seeds", "1", "--out",
+                tmp_path / "out")  # fmt: skip
+    assert "linear models beside them included" in " ".join(told.split())
+    assert "counts: body" in (tmp_path / "out" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "left"),
     [

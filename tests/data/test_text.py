@@ -63,6 +63,27 @@ class TestCharacters:
         assert Vocabulary.fit("abc").decode([]) == ""
 
 
+class TestLetters:
+    def test_syllables_are_letters_and_signs_are_themselves(self):
+        vocabulary = Vocabulary.fit("각가나 ế", "characters")
+        found = dict(zip([*vocabulary.tokens, "begin"], vocabulary.letters(), strict=True))
+        assert [len(found[each]) for each in ("각", "가", "나", " ", "ế")] == [3, 2, 2, 1, 3]
+        assert found["각"][:2] == found["가"]
+        assert found["가"][0] != found["나"][0]
+        assert found["가"][1] == found["나"][1]
+        letters = {letter for row in found.values() for letter in row}
+        assert letters == set(range(1, len(letters) + 1))
+        assert found["begin"] == [len(letters)]
+
+    def test_what_stands_for_unknown_characters_is_one_letter(self):
+        vocabulary = Vocabulary.fit("가나", "characters", unknown="<unk>")
+        assert len(vocabulary.letters()[vocabulary.tokens.index("<unk>")]) == 1
+
+    def test_of_other_tokens_there_are_none(self):
+        with pytest.raises(InputError, match="letters are of characters, and the tokens are words"):
+            Vocabulary.fit("a b", "words").letters()
+
+
 class TestBytes:
     @settings(deadline=None)
     @given(texts)

@@ -48,6 +48,10 @@ CASES = {
         "norm_first": False,
     },
     "classes-mean": {**CLASSES, "kind": "gru", "grams": 3, "buckets": 50},
+    "classes-bag": {
+        **CLASSES, "kind": "lstm", "around": True, "bag": 3, "letters": 4, "scores": 50,
+    },
+    "classes-bag-steps": {**CLASSES, "kind": "gru", "bag": 2, "letters": 4, "scores": 50},
     "classes-max": {**CLASSES, "kind": "lstm", "pooling": "max"},
     "classes-attention": {**CLASSES, "kind": "lstm", "pooling": "attention"},
     "classes-last": {**CLASSES, **ATTENDS, "pooling": "last"},
@@ -78,6 +82,9 @@ def model(name):
     made: Any = every_recurrence() if name == "operators" else make(ModelConfig(**CASES[name]))
     for weight in made.parameters():
         torch.nn.init.normal_(weight, std=0.5)
+    if CASES.get(name, {}).get("letters"):  # of more than one letter, and fitted
+        made.beside[-1].spell([[1, 2], [3], [1, 4, 5], [3, 2], [6], [7, 8], [2, 2], [9]])
+        made.shares.copy_(torch.tensor([0.5, 0.2, 0.3]))
     return made.eval()
 
 

@@ -21,6 +21,7 @@ from throughtime.layers import (
     Encoder,
     FeedForward,
     GlobalAttention,
+    GramBag,
     GramEmbedding,
     Linear,
     MaxPooling,
@@ -57,8 +58,14 @@ def ids(batch, time):
 
 def drawn(layer):
     """A layer whose n-grams have learnt something."""
-    nn.init.normal_(layer.grams)
+    nn.init.normal_(layer.weight)
+    if isinstance(layer, GramEmbedding):
+        nn.init.normal_(layer.grams)
     return layer
+
+
+SPELLED = [[1, 2, 3], [4], [5, 6], [7], [1, 4], [2, 7, 5], [6], [3, 3, 3], [7, 1]]
+"""Letters of nine tokens."""
 
 
 class HasMemory(MemoryLayer):
@@ -137,6 +144,12 @@ CASES = [
         "grams",
         lambda: drawn(GramEmbedding(9, 4, order=3, buckets=50)),
         {"inputs": ids, "receptive_field": 3},
+    ),
+    Case("bag", lambda: drawn(GramBag(9, 4, lengths=(1, 3), buckets=50)), {"inputs": ids}),
+    Case(
+        "bag-of-letters",
+        lambda: drawn(GramBag(9, 4, lengths=(2, 5), buckets=50, letters=SPELLED)),
+        {"inputs": ids},
     ),
     Case("norm-layer", lambda: Norm(4), {"peer": peers.torch_layer_norm}),
     Case("norm-rms", lambda: Norm(4, kind="rms"), {"peer": peers.torch_rms_norm}),

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from throughtime.errors import InputError
-from throughtime.layers import GRU, LSTM, RNN, Bidirectional, Decoder, Encoder, Linear, Stack
+from throughtime.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    Decoder,
+    Encoder,
+    GramBag,
+    Linear,
+    Stack,
+)
 from throughtime.models import Classifier, ImageInputs, NumberInputs, TokenInputs, VisionTransformer
 
 BODIES = {
@@ -79,6 +89,52 @@ def test_answers_step_by_step_are_those_of_each_beginning(body, pooling):
         assert torch.allclose(output[:, 0], model.answer(x[:, : step + 1]), atol=1e-5)
 
 
+def beside(body, pooling="mean"):
+    inputs = TokenInputs(7, 5)
+    bags = [GramBag(8, 3, buckets=100), GramBag(8, 3, lengths=(2, 3), buckets=100)]
+    return ready(Classifier(inputs, BODIES[body](5), 3, pooling=pooling, beside=bags))
+
+
+@pytest.mark.parametrize("pooling", ["last", "max"])
+@pytest.mark.parametrize("body", ["gru", "bidirectional"])
+def test_the_answer_is_the_mean_of_what_the_body_and_others_say(body, pooling):
+    model = beside(body, pooling)
+    x, mask = torch.randint(7, (3, 9)), torch.arange(9) < torch.tensor([[9], [4], [1]])
+    alone = Classifier(model.inputs, model.body, 3, pooling=pooling).eval()
+    alone.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if name in alone.state_dict()}
+    )
+    at = torch.arange(3), mask.sum(1) - 1
+    said = [alone.answer(x, mask), *(bag(x, None, mask)[0][at] for bag in model.beside)]
+    for found, each in zip(model.answers(x, mask), said, strict=True):
+        torch.testing.assert_close(found, each)
+    torch.testing.assert_close(model.answer(x, mask), sum(said) / 3)
+    model.temperature.fill_(2.0)
+    model.shares.copy_(torch.tensor([0.6, 0.3, 0.1]))
+    pooled = 0.6 * said[0] + 0.3 * said[1] + 0.1 * said[2]
+    torch.testing.assert_close(model.answer(x, mask), pooled / 2)
+    torch.testing.assert_close(model(x, mask=mask)[0][at], pooled / 2)
+    model.train()
+    torch.testing.assert_close(model.answer(x, mask), pooled)
+
+
+def test_what_answers_beside_a_body_streams_with_it():
+    model = beside("gru")
+    x, state = torch.randint(7, (2, 8)), None
+    for step in range(8):
+        output, state = model(x[:, step : step + 1], state)
+        torch.testing.assert_close(output[:, 0], model.answer(x[:, : step + 1]))
+
+
+def test_beside_a_body_that_sees_all_rows_of_several_sequences():
+    model = beside("bidirectional")
+    x = torch.randint(7, (1, 7))
+    reset = torch.tensor([[True, False, False, True, False, False, False]])
+    output, _ = model(x, None, None, reset)
+    torch.testing.assert_close(output[:, 2], model.answer(x[:, :3]))
+    torch.testing.assert_close(output[:, 6], model.answer(x[:, 3:]))
+
+
 def test_images_of_other_sizes_and_types():
     model = ready(VisionTransformer((8, 12), (4, 2), 16, heads=2, layers=2, classes=5))
     images = torch.randint(256, (6, 1, 8, 12), dtype=torch.uint8)
@@ -148,6 +204,20 @@ def test_stochastic_depth_is_for_training_and_takes_whole_rows():
             "shape [1, 3, 4, 4], expected [batch, 1, height, width]",
         ),
         (lambda: VisionTransformer((5, 4), 2, 8, 2, 1, 2), "5 pixels high"),
+        (
+            lambda: Classifier(TokenInputs(7, 5), GRU(5, 4), 3, beside=[GramBag(8, 2)]),
+            "GramBag beside the body, expected a causal layer with 3 outputs",
+        ),
+        (
+            lambda: Classifier(NumberInputs(2), GRU(6, 4), 3, beside=[GRU(2, 3)]),
+            "beside is for tokens, and the input layer is NumberInputs",
+        ),
+        (
+            lambda: Classifier(
+                TokenInputs(7, 5), GRU(5, 4), 3, pooling="none", beside=[GramBag(8, 3)]
+            ),
+            "beside is for one answer to a sequence",
+        ),
     ],
 )
 def test_parts_that_do_not_fit(make, words):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from throughtime.errors import InputError
-from throughtime.tasks.calibration import COLDEST, HOTTEST, fit_temperature
+from throughtime.tasks.calibration import COLDEST, HOTTEST, fit_shares, fit_temperature
 
 
 def loss(logits, targets, temperature):
@@ -149,3 +149,87 @@ def test_refuses(logits, targets, message):
     with pytest.raises(InputError, match=message) as caught:
         fit_temperature(logits, targets)
     assert "\n" not in str(caught.value)
+
+
+def pooled_loss(answers, targets, weights):
+    z = torch.tensordot(weights, answers.double(), 1)
+    if targets.ndim == 1:
+        return F.cross_entropy(z, targets)
+    return F.binary_cross_entropy_with_logits(z, targets.double())
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_shares_are_those_of_the_least_loss(several):
+    """Beside them, at the best size, every other share is worse."""
+    truth, targets = drawn(3, 4000, 3, 1.0, several)
+    noises = torch.randn(3, 4000, 3) * torch.tensor([1.0, 2.0, 8.0])[:, None, None]
+    answers = truth + noises
+    shares = fit_shares(answers, targets)
+    assert float(shares.sum()) == pytest.approx(1)
+    assert shares[0] > shares[1] > shares[2] > 0
+
+    def best(shares):
+        pooled = torch.tensordot(shares.double(), answers.double(), 1)
+        return loss(pooled, targets, fit_temperature(pooled, targets))
+
+    least = best(shares)
+    for model in range(3):
+        for step in (-0.02, 0.02):
+            other = shares + step * (torch.arange(3) == model)
+            assert least < best(other / other.sum())
+
+
+def test_what_is_worse_than_nothing_has_no_share():
+    truth, targets = drawn(4, 2000, 3, 1.0, several=False)
+    against = torch.randn(2000, 3) - 2 * F.one_hot(targets, 3)
+    shares = fit_shares(torch.stack([truth, against]), targets)
+    assert shares.tolist() == pytest.approx([1, 0], abs=1e-6)
+
+
+def test_shares_of_few_rows_that_are_all_right_are_alike():
+    right = torch.tensor([[9.0, 0.0], [0.0, 9.0]])
+    shares = fit_shares(torch.stack([right, right]), torch.tensor([0, 1]), doubt=1 / 3)
+    assert shares.tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_shares_of_answers_that_are_much_alike(seed):
+    """At the least loss no slope points to where a share may go."""
+    random = torch.Generator().manual_seed(seed)
+    truth = 2 * torch.randn(50, 3, generator=random)
+    noise = torch.randn(4, 50, 3, generator=random) * torch.rand(4, 1, 1, generator=random)
+    answers = (truth + noise).double()
+    answers[1] = 1.5 * answers[0] + 0.05 * torch.randn(50, 3, generator=random)
+    targets = torch.multinomial(truth.softmax(1), 1, generator=random)[:, 0]
+    shares = fit_shares(answers, targets)
+    pooled = torch.tensordot(shares.double(), answers, 1)
+    w = (shares.double() / fit_temperature(pooled, targets)).requires_grad_()
+    (slope,) = torch.autograd.grad(pooled_loss(answers, targets, w), w)
+    assert bool((slope > -1e-4).all())
+    assert bool((slope[shares > 0].abs() < 1e-4).all())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: fit_shares(torch.zeros(2, 2, 2), torch.tensor([0, 4])),
+            "fit_shares: targets lie from 0 to 4, expected 0 to 1",
+        ),
+        (
+            lambda: fit_shares(torch.zeros(2, 2), torch.tensor([0, 1])),
+            r"fit_shares: answers have shape \[2, 2\], expected \[models, rows, classes\]",
+        ),
+        (
+            lambda: fit_shares(torch.zeros(0, 2, 2), torch.tensor([0, 1])),
+            r"fit_shares: answers have shape \[0, 2, 2\]",
+        ),
+        (
+            lambda: fit_shares(torch.zeros(1, 2, 2), torch.tensor([0, 1]), doubt=3.0),
+            "fit_shares: doubt is 3.0, expected a share",
+        ),
+    ],
+)
+def test_shares_refuse_what_is_none(make, said):
+    with pytest.raises(InputError, match=said):
+        make()

@@ -13,9 +13,12 @@ from throughtime.data.examples import ExampleParts, Examples, split_examples
 from throughtime.data.labels import Labels
 from throughtime.data.text import UNKNOWN, Vocabulary
 from throughtime.errors import InputError
+from throughtime.inspect import record
+from throughtime.layers import GRU, GramBag
+from throughtime.models import Classifier, TokenInputs
 from throughtime.models.building import make as make_any
 from throughtime.models.config import ModelConfig
-from throughtime.tasks.class_logits import Encoder, logits, probabilities
+from throughtime.tasks.class_logits import Encoder, answers, logits, probabilities
 from throughtime.tasks.classification import Classification, loss
 from throughtime.training import TrainingConfig, train
 
@@ -86,6 +89,93 @@ def test_texts_are_learnt(around):
     assert found["accuracy"] >= 90
     assert found["nats"] < 0.4
     assert found["nats"] == pytest.approx(found["log_loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_what_answers_beside_a_body_is_learnt_with_it(around):
+    task = task_of(words())
+    fields = {"around": around, "bag": 3, "letters": 4, "scores": 500, "pooling": "max"}
+    model = trained(task, model_of(task, **fields))
+    values, targets = task.coded("test")
+    right = (answers(model, values).argmax(-1) == torch.from_numpy(targets)).double().mean(1)
+    assert right[0] >= 0.9
+    assert right[1] >= 0.75
+    assert right[2] < 0.75  # n-grams of three letters do not tell of one
+    before = task.validate(model).nats
+    task.calibrate(model)
+    assert task.validate(model).nats < before
+    assert float(model.shares.sum()) == pytest.approx(1)
+    assert float(model.shares[2]) < 0.1
+    assert task.metrics(model)["accuracy"] >= 90
+
+
+def test_each_that_answers_has_a_loss_of_its_own_in_training_alone():
+    task = task_of(words())
+    model = model_of(task, bag=2, letters=3, scores=500)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_()
+    batch = task.source(8, 1, 0).epoch(0)[0][0]
+
+    def lost(found):
+        p = found.softmax(-1)
+        return -p[torch.arange(len(p)), batch.targets].log().sum()
+
+    total, count, _ = loss(model.train(), batch, None)
+    found = model.answers(batch.x, batch.mask)
+    assert len(found) == 3
+    torch.testing.assert_close(total, sum(lost(one) for one in found) / 3)
+    assert float(count) == len(batch.targets)
+    total, _, _ = loss(model.eval(), batch, None)
+    torch.testing.assert_close(total, lost(model.answer(batch.x, batch.mask)))
+
+
+@pytest.mark.parametrize("fields", [{}, {"bag": 2, "letters": 3}])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_loss_lets_logits_be_watched(fields, training):
+    task = task_of(words())
+    model = model_of(task, **fields).train(training)
+    batch = task.source(8, 1, 0).epoch(0)[0][0]
+    with record(model, "logits") as found:
+        loss(model, batch, None)
+    seen = found["logits"]
+    torch.testing.assert_close(seen, model.joined(model.answers(batch.x, batch.mask)))
+
+
+def test_what_answers_beside_a_body_tells_several_classes():
+    texts = words()
+    labels = [tuple(letter for letter in "az" if letter in text) for text in texts.values]
+    task = task_of(replace(texts, labels=labels))
+    assert task.labels.kind == "several"
+    model = trained(task, model_of(task, bag=3, scores=500, pooling="max"), epochs=25)
+    task.calibrate(model)
+    assert task.metrics(model)["f1"] >= 90
+    assert float(model.shares.sum()) == pytest.approx(1)
+
+
+def test_letters_that_somebody_gave_are_kept():
+    task = task_of(words())
+    assert task.vocabulary is not None
+    tokens = len(task.vocabulary) + 1
+    own = [[at + 5, at + 1] for at in range(tokens)]
+    bag = GramBag(tokens, 2, letters=own, buckets=100)
+    body = GRU(4, 4)
+    model = Classifier(TokenInputs(tokens - 1, 4), body, 2, pooling="mean", beside=[bag])
+    task.prepare(model)
+    assert bag.letters[:, :2].tolist() == own
+    few = Classifier(TokenInputs(tokens - 1, 4), body, 2, beside=[GramBag(tokens - 1, 2)])
+    with pytest.raises(InputError, match=f"knows {tokens - 1} tokens, expected {tokens}"):
+        task.prepare(few)
+
+
+def test_letters_are_those_of_the_vocabulary():
+    task = task_of(words())
+    model = model_of(task, bag=2, letters=3)
+    plain, spelled = model.beside
+    assert not plain.spelled
+    found = [[letter for letter in row if letter] for row in spelled.letters.tolist()]
+    assert task.vocabulary is not None
+    assert found == task.vocabulary.letters()
 
 
 def test_series_are_learnt_and_scored_in_the_order_of_the_part():

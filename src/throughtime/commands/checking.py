@@ -14,7 +14,16 @@ ONLY_FOR = {
     "series and classes": ("scaling",),
     "text and pairs": ("tied",),
     "text, pairs and classes": ("smoothing",),
-    "classes": ("pooling", "grams", "patch", "causal", "rows", "stochastic_depth"),
+    "classes": (
+        "pooling",
+        "grams",
+        "bag",
+        "letters",
+        "patch",
+        "causal",
+        "rows",
+        "stochastic_depth",
+    ),
 }
 """Options of models and training by what they are for; those of data are known by `DataConfig`."""
 
@@ -73,7 +82,8 @@ def check_heeded(options: dict[str, Any], kind: str, models: Collection[str]) ->
     Errors:
         InputError: one line that names the option, and what it is for.
     """
-    meant = {"scaling": "series", "grams": "texts", "patch": "images", "rows": "images"}
+    meant = {"scaling": "series", "patch": "images", "rows": "images"}
+    meant |= dict.fromkeys(("grams", "bag", "letters"), "texts")
     for name, other in meant.items():
         if options[name] is not None and kind != other:
             option = "patches" if options[name] is False else name

@@ -76,6 +76,7 @@ def class_measures(model: Classifier, task: Classification, found: Any) -> dict[
         ),
         "validation": task.validate(model).nats,
         "temperature": float(model.temperature),
+        **({"shares": model.shares.tolist()} if len(model.beside) else {}),
         **task.metrics(model, found=found),
     }
 

@@ -51,6 +51,17 @@ Grams = Annotated[
     typer.Option(min=0, help="Of texts: tokens of the longest n-grams that have vectors too; 0 "
                  "(default): none.", rich_help_panel=MODEL),
 ]  # fmt: skip
+Bag = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of texts: tokens of the longest n-grams in a linear model beside the "
+                 "body; 0 (default): none.", rich_help_panel=MODEL),
+]  # fmt: skip
+Letters = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of texts of characters: letters of the longest n-grams in another "
+                 "such model, into which syllables are spelled; 0 (default): none.",
+                 rich_help_panel=MODEL),
+]  # fmt: skip
 Patch = Annotated[
     int | None,
     typer.Option(min=1, help="Of images: side of the squares that are steps, in pixels. Default: "

@@ -90,6 +90,8 @@ def compare(
     attention: pair_options.Attention = None,
     pooling: class_options.Pooling = None,
     grams: class_options.Grams = None,
+    bag: class_options.Bag = None,
+    letters: class_options.Letters = None,
     patch: class_options.Patch = None,
     causal: class_options.Causal = None,
     rows: class_options.Rows = None,
@@ -207,9 +209,11 @@ def _run(entry: Entry, opened: Opened, seeds: int, out: Path, origins: int, *, q
 
 def _matched(entries: Sequence[Entry]) -> str:
     counts = [int(entry.metrics[0]["parameters"]) for entry in entries if not entry.baseline]
+    beside = any("shares" in entry.metrics[0] for entry in entries)
     return (
         f"Widths were solved for so that all models have about as many parameters: "
-        f"{min(counts):,} to {max(counts):,}. {_baselines(entries)}"
+        f"{min(counts):,} to {max(counts):,}{', linear models beside them included' * beside}. "
+        f"{_baselines(entries)}"
     )
 
 

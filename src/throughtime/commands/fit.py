@@ -112,6 +112,8 @@ def fit(
     attention: pair_options.Attention = None,
     pooling: class_options.Pooling = None,
     grams: class_options.Grams = None,
+    bag: class_options.Bag = None,
+    letters: class_options.Letters = None,
     patch: class_options.Patch = None,
     causal: class_options.Causal = None,
     rows: class_options.Rows = None,
@@ -233,7 +235,7 @@ def _check_kind(given: dict[str, Any]) -> None:
     said = (
         "model", "parameters", "width", "layers", "dropout", "heads", "reach", "position", "head",
         "scaling", "tied", "smoothing", "encoder", "encoder_layers", "attention", "pooling",
-        "grams", "patch", "causal", "rows", "stochastic_depth",
+        "grams", "bag", "letters", "patch", "causal", "rows", "stochastic_depth",
     )  # fmt: skip
     for option in said:
         if given[option] is not None:

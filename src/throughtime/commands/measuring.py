@@ -62,14 +62,19 @@ class ModelEntry(Entry):
 
     @property
     def note(self) -> str:
-        """What is peculiar to its kind, or how wide it is."""
+        """What is peculiar to its kind, or how wide it is, and what answers beside it."""
         model = self.config.model
-        return {
+        own = {
             "linear": f"{model.lags} lags",
             "seasonal": f"season of {model.season}",
             "ngram": f"order {model.order}",
             "window": f"width {model.width}, sees {model.window} steps",
         }.get(model.kind, "" if self.baseline else f"width {model.width}")
+        beside = [name for name in ("bag", "letters") if getattr(model, name)]
+        if not beside or not self.fits:
+            return own
+        shares = zip(("body", *beside), self.metrics[0]["shares"], strict=True)
+        return f"{own}; counts: " + ", ".join(f"{name} {share:.0%}" for name, share in shares)
 
     def settings(self) -> dict[str, Any]:
         """Its configuration."""

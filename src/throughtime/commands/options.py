@@ -288,6 +288,8 @@ def model_fields(options: dict[str, Any]) -> dict[str, Any]:
         "attention": "attention",
         "pooling": "pooling",
         "grams": "grams",
+        "bag": "bag",
+        "letters": "letters",
         "patch": "patch",
         "causal": "around",
         "rows": "rows",

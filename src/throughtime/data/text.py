@@ -1,11 +1,12 @@
 """Text: to token ids and back, and to training, validation and test parts."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -225,6 +226,30 @@ class Vocabulary:
         if self.kind == "bpe":
             return self._pieces[number].decode("utf-8", "backslashreplace")
         return self.decode([number])
+
+    def letters(self) -> list[list[int]]:
+        """The letters that each character consists of; last the begin marker, one of its own.
+
+        Numbers from 1 on, by canonical decomposition (NFD): a Korean syllable is two or three
+        letters, an accented one a letter and its marks. Of more than three the first count; what
+        stands for unknown characters is one. Korean letters that are typed alone (ㅋㅋ) are not
+        those of syllables, and first and last consonants differ.
+
+        Errors:
+            InputError: tokens that are not characters.
+
+        Examples:
+            >>> Vocabulary("characters", ("가", "각", "나")).letters()
+            [[1, 3], [1, 3, 4], [2, 3], [5]]
+        """
+        if self.kind != "characters":
+            raise InputError(f"letters are of characters, and the tokens are {self.kind}")
+        spelled = [
+            [token] if token == self.unknown else [*unicodedata.normalize("NFD", token)]
+            for token in self.tokens
+        ]
+        numbers = {each: at for at, each in enumerate(sorted({*chain(*spelled)}), 1)}
+        return [*([numbers[each] for each in one[:3]] for one in spelled), [len(numbers) + 1]]
 
     def to_json(self) -> str:
         """One JSON text, as a run folder keeps it."""

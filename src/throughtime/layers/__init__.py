@@ -6,6 +6,7 @@ from throughtime.layers.block import BlockState, TransformerBlock
 from throughtime.layers.cross_attention import CrossAttention, MemoryState
 from throughtime.layers.feed_forward import FeedForward
 from throughtime.layers.global_attention import AnnotationState, GlobalAttention
+from throughtime.layers.gram_bag import BagState, GramBag
 from throughtime.layers.grams import GramEmbedding, GramState
 from throughtime.layers.gru import GRU, GRUState
 from throughtime.layers.image_patches import ImagePatches
@@ -26,6 +27,7 @@ __all__ = [
     "RNN",
     "AnnotationState",
     "AttentionPooling",
+    "BagState",
     "Bidirectional",
     "BlockState",
     "CrossAttention",
@@ -36,6 +38,7 @@ __all__ = [
     "FeedForward",
     "GRUState",
     "GlobalAttention",
+    "GramBag",
     "GramEmbedding",
     "GramState",
     "ImagePatches",

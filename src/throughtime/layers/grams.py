@@ -123,11 +123,7 @@ class GramEmbedding(Layer):
 
     def check(self, x: Tensor, state: State, mask: Tensor | None, reset: Tensor | None) -> None:
         """Token ids have no axis of features."""
-        if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
-            raise InputError(
-                f"GramEmbedding: x is {x.dtype} of shape {list(x.shape)}, expected token ids "
-                "[batch, time]"
-            )
+        check_ids("GramEmbedding", x)
         self.check_marks(x, mask, reset)
         self.check_state(state, x.shape[0])
 
@@ -141,29 +137,65 @@ class GramEmbedding(Layer):
         """Look up, and look back."""
         if mask is not None:
             x = torch.where(mask, x, 0)
-        # Ids are whole below 2**53: as doubles they pass a window of numbers unharmed.
-        before = WindowState(state.past.double().unsqueeze(-1))
-        windows, after = self.window.run((x + 1).double().unsqueeze(-1), before, mask, reset)
-        grams = functional.embedding(self.bucket(windows.long()), self.grams)
+        windows, past = windows_of(self.window, x + 1, state.past, mask, reset)
+        grams = functional.embedding(self.bucket(windows), self.grams)
         if self.training and self.dropout:
             kept = torch.rand(grams.shape[:-1], device=grams.device) >= self.dropout
             grams = grams * (kept.unsqueeze(-1) / (1 - self.dropout))
         y = functional.embedding(x, self.weight) + grams.sum(-2)
         if mask is not None:
             y = torch.where(mask.unsqueeze(-1), y, 0)
-        return y, GramState(after.past.squeeze(-1).long())
+        return y, GramState(past)
 
     def bucket(self, windows: Int[Tensor, "batch time order"]) -> Int[Tensor, "batch time lengths"]:
         """The bucket of the n-grams of each length from 2 on."""
-        found, seen = [], windows[..., -1]
-        for back in range(2, self.order + 1):
-            seen = (seen * MULTIPLIER + windows[..., -back]) & 0x7FFFFFFF
-            found.append((seen ^ (seen >> 15)) * MULTIPLIER % self.buckets)
-        return torch.stack(found, -1)
+        return buckets_of(windows, (2, self.order), self.buckets)
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""
         return (
             f"tokens={self.tokens}, output_size={self.output_size}, order={self.order}, "
             f"buckets={self.buckets}, dropout={self.dropout}"
+        )
+
+
+def buckets_of(
+    windows: Int[Tensor, "batch time last"], lengths: tuple[int, int], buckets: int
+) -> Int[Tensor, "batch time lengths"]:
+    """The bucket of each n-gram that ends where a window does.
+
+    Args:
+        windows: numbers of tokens from 1 on, 0 before the beginning; the newest last.
+        lengths: of the shortest n-grams and of the longest.
+        buckets: how many there are.
+    """
+    first, last = lengths
+    found, seen = [], windows[..., -1]
+    for back in range(1, last + 1):
+        if back > 1:
+            seen = (seen * MULTIPLIER + windows[..., -back]) & 0x7FFFFFFF
+        if back >= first:
+            found.append((seen ^ (seen >> 15)) * MULTIPLIER % buckets)
+    return torch.stack(found, -1)
+
+
+def windows_of(
+    window: Window,
+    numbers: Int[Tensor, "batch time"],
+    past: Int[Tensor, "batch past"],
+    mask: Bool[Tensor, "batch time"] | None,
+    reset: Bool[Tensor, "batch time"] | None,
+) -> tuple[Int[Tensor, "batch time size"], Int[Tensor, "batch past"]]:
+    """The numbers that stand in the window of each step, and those that the next one reaches to."""
+    # Whole numbers below 2**53: as doubles they pass a window of numbers unharmed.
+    before = WindowState(past.double().unsqueeze(-1))
+    found, after = window.run(numbers.double().unsqueeze(-1), before, mask, reset)
+    return found.long(), after.past.squeeze(-1).long()
+
+
+def check_ids(name: str, x: Tensor) -> None:
+    """Refuse what are not the ids of tokens."""
+    if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
+        raise InputError(
+            f"{name}: x is {x.dtype} of shape {list(x.shape)}, expected token ids [batch, time]"
         )

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from throughtime.errors import InputError
-from throughtime.layers import ImagePatches, Layer, Linear, Stack
+from throughtime.layers import GramBag, ImagePatches, Layer, Linear, Stack
 from throughtime.models.classifier import Classifier
 from throughtime.models.config import ModelConfig
 from throughtime.models.image_inputs import ImageInputs
 from throughtime.models.inputs import NumberInputs, TokenInputs
 from throughtime.models.parts import draw_evenly, encoder_of, token_width
+
+SHORTEST = 3
+"""N-grams of letters, in letters: what is shorter occurs everywhere."""
 
 Causal = Callable[[ModelConfig, int], Layer]
 """From a configuration and the features it reads to a body that sees the past."""
@@ -38,9 +41,28 @@ def build_classifier(config: ModelConfig, causal: Causal) -> Classifier:
         body = Stack(Linear(features, config.width), seen)
     else:
         body = encoder_of(placed, features, config.kind, config.layers)
-    model = Classifier(inputs, body, config.classes, pooling=config.pooling, dropout=config.dropout)
+    model = Classifier(
+        inputs, body, config.classes,
+        pooling=config.pooling, dropout=config.dropout, beside=_beside(config),
+    )  # fmt: skip
     draw_evenly(model, config.uniform)
+    for layer in model.beside:
+        layer.reset_parameters()  # pyright: ignore
     return model
+
+
+def _beside(config: ModelConfig) -> list[GramBag]:
+    """Linear models of n-grams, of tokens and of letters: those that data spell, see `prepare`."""
+    tokens, buckets = config.tokens + 1, max(1, config.scores // config.classes)
+    found = []
+    if config.bag:
+        found.append(GramBag(tokens, config.classes, lengths=(1, config.bag), buckets=buckets))
+    if config.letters:
+        letters = [[token + 1] for token in range(tokens)]
+        lengths = SHORTEST, config.letters
+        bag = GramBag(tokens, config.classes, lengths=lengths, buckets=buckets, letters=letters)
+        found.append(bag)
+    return found
 
 
 def _inputs(config: ModelConfig) -> TokenInputs | NumberInputs | ImageInputs:

@@ -1,6 +1,6 @@
 """Classes of sequences: tokens, numbers or patches -> body -> pooling -> classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -28,11 +28,13 @@ class ClassifierState(NamedTuple):
         inputs: the state of its input layer.
         body: the state of its body.
         pooling: the state of its pooling; `()` where it is the last step.
+        beside: the states of what answers beside the body.
     """
 
     inputs: State
     body: State
     pooling: State
+    beside: tuple[State, ...] = ()
 
 
 class Classifier(Layer):
@@ -44,6 +46,15 @@ class Classifier(Layer):
     from call to call; it is the same whether a sequence comes whole, in chunks or step by step. A
     body that sees the whole input gives one answer, the same at each step.
 
+    Other layers may answer beside the body, such as a linear model of n-grams
+    ([`GramBag`][throughtime.layers.GramBag]), which knows by heart what a body generalizes. Logits
+    are then the mean of what each says, weighed by shares that are fitted on a validation part:
+
+    $$z = \frac{1}{T} \Big( s_0 z^{(0)} + \sum_{k=1}^{K} s_k z^{(k)} \Big), \qquad \sum_k s_k = 1$$
+
+    That is a logarithmic opinion pool (Genest and Zidek 1986). In training each has a loss of its
+    own, see `answers`: together the quickest of them would leave the others nothing to learn.
+
     Args:
         inputs: the input layer.
         body: any layer.
@@ -53,10 +64,13 @@ class Classifier(Layer):
             vector goes before the sequence, and what a body that sees all makes of it counts;
             `none`: every step has a class of its own (tagging).
         dropout: of the pooled vector, in [0, 1).
+        beside: causal layers, each from x to a score for each class after every step.
 
     Attributes:
         weight: `[classes, size]`; zeros, so that an untrained model knows nothing.
         bias: `[classes]`; zeros.
+        shares: s, `[1 + K]`, of the body and of each layer beside it; a buffer, alike until
+            they are fitted.
         temperature: what logits are divided by outside of training; a buffer, 1 until it is fitted
             on a validation part (Guo et al. 2017).
 
@@ -87,6 +101,7 @@ class Classifier(Layer):
     }
     inputs: Any
     body: Any
+    shares: Tensor
     temperature: Tensor
 
     def __init__(
@@ -97,6 +112,7 @@ class Classifier(Layer):
         *,
         pooling: str = "last",
         dropout: float = 0.0,
+        beside: Sequence[Layer] = (),
     ) -> None:
         super().__init__()
         check_size("Classifier", "classes", classes)
@@ -114,8 +130,25 @@ class Classifier(Layer):
             )
         if not 0 <= dropout < 1:
             raise InputError(f"Classifier: dropout is {dropout}, expected a probability in [0, 1)")
+        beside = tuple(beside)
+        if beside and pooling == "none":
+            raise InputError(
+                "Classifier: beside is for one answer to a sequence, pooling is none: one to each "
+                "step"
+            )
+        if beside and not isinstance(inputs, TokenInputs):
+            raise InputError(
+                f"Classifier: beside is for tokens, and the input layer is {type(inputs).__name__}"
+            )
+        for layer in beside:
+            if not isinstance(layer, Layer) or layer.output_size != classes or not layer.causal:
+                raise InputError(
+                    f"Classifier: {type(layer).__name__} beside the body, expected a causal layer "
+                    f"with {classes} outputs, one for each class"
+                )
         self.inputs = inputs
         self.body = body
+        self.beside = nn.ModuleList(beside)
         self.classes = self.output_size = classes
         self.pool = pooling
         self.causal = body.causal
@@ -126,6 +159,9 @@ class Classifier(Layer):
         self.dropout = nn.Dropout(dropout)
         self.weight = nn.Parameter(torch.empty(classes, size))
         self.bias = nn.Parameter(torch.empty(classes))
+        answers = 1 + len(beside)
+        alike = torch.full((answers,), 1 / answers)
+        self.register_buffer("shares", alike, persistent=answers > 1)
         self.register_buffer("temperature", torch.ones(()))
         self.reset_parameters()
 
@@ -153,6 +189,10 @@ class Classifier(Layer):
             ()
             if pooling is None
             else pooling.initial_state(batch_size, device=device, dtype=dtype),
+            tuple(
+                layer.initial_state(batch_size, device=device, dtype=dtype)  # pyright: ignore
+                for layer in self.beside
+            ),
         )
 
     def check(self, x: Tensor, state: State, mask: Tensor | None, reset: Tensor | None) -> None:
@@ -184,17 +224,25 @@ class Classifier(Layer):
             return tap(self, "logits", self._of_all(x, mask, reset), mask), ()
         if state is None or state == ():
             begun = self.inputs.initial_state(x.shape[0])
-            state = ClassifierState(begun, None if self.causal else (), None)
+            nothing: Any = (None,) * len(self.beside)
+            state = ClassifierState(begun, None if self.causal else (), None, nothing)
         features, _, inputs = self.inputs(x, state.inputs, mask, reset)
         hidden, body = self.body(features, state.body, mask, reset)
         pooled, pooling = hidden, ()
         if self.pooling is not None:
             pooled, pooling = self.pooling(hidden, state.pooling, mask, reset)
-        logits = self._classify(pooled)
+        found = [self._classify(pooled)]
+        beside: list[State] = []
+        for layer, before in zip(self.beside, state.beside, strict=True):
+            scores, after = layer(x, before, mask, reset)
+            found.append(scores)
+            beside.append(after)
+        logits = self.joined(found)
         if mask is not None:
             logits = torch.where(mask.unsqueeze(-1), logits, 0)
         logits = tap(self, "logits", logits, mask)
-        return logits, ClassifierState(inputs, body, pooling) if self.causal else ()
+        after = ClassifierState(inputs, body, pooling, tuple(beside))
+        return logits, after if self.causal else ()
 
     def answer(
         self, x: Tensor, mask: Bool[Tensor, "batch time"] | None = None
@@ -208,10 +256,33 @@ class Classifier(Layer):
         Errors:
             InputError: a model with a class for every step.
         """
+        self._check_whole(x, mask)
+        return tap(self, "logits", self.joined(self._answers(x, mask)))
+
+    def answers(
+        self, x: Tensor, mask: Bool[Tensor, "batch time"] | None = None
+    ) -> list[Float[Tensor, "batch classes"]]:
+        """What the body says and each layer beside it, to whole sequences: logits as they are.
+
+        Training has a loss for each; `answer` is their weighed mean, divided by the temperature.
+        It is what taps see as `logits`; to replace them changes nothing here.
+
+        Args:
+            x: as of the model.
+            mask: `[batch, time]`, True where a step is real.
+
+        Errors:
+            InputError: a model with a class for every step.
+        """
+        self._check_whole(x, mask)
+        found = self._answers(x, mask)
+        tap(self, "logits", self.joined(found))
+        return found
+
+    def _check_whole(self, x: Tensor, mask: Tensor | None) -> None:
         self.check(x, None, mask, None)
         if self.pool == "none":
             raise InputError("Classifier: answer: every step has a class, expected model(x)")
-        return tap(self, "logits", self._answer(x, mask))
 
     def _of_all(
         self, x: Tensor, mask: Tensor | None, reset: Tensor | None
@@ -230,17 +301,24 @@ class Classifier(Layer):
             apart = x.new_zeros(len(found), longest, *x.shape[2:]).index_put((row, place), x)
             real = row.new_zeros(len(found), longest, dtype=torch.bool)
             real[row, place] = True if mask is None else mask
-            logits = self._answer(apart, real)[row]
+            logits = self.joined(self._answers(apart, real))[row]
         else:
             steps = x.shape[1]
             if isinstance(self.inputs, ImageInputs):
                 rows, columns = self.inputs.patches.cut(*x.shape[2:])
                 steps = rows * columns
-            logits = self._answer(x, mask).unsqueeze(1).expand(-1, steps, -1)
+            logits = self.joined(self._answers(x, mask)).unsqueeze(1).expand(-1, steps, -1)
         return logits if mask is None else torch.where(mask.unsqueeze(-1), logits, 0)
 
+    def _answers(self, x: Tensor, mask: Tensor | None) -> list[Float[Tensor, "batch classes"]]:
+        """Of the body, and of each layer beside it."""
+        return [
+            self._answer(x, mask),
+            *(last(layer(x, None, mask)[0], mask) for layer in self.beside),
+        ]
+
     def _answer(self, x: Tensor, mask: Tensor | None) -> Float[Tensor, "batch classes"]:
-        """Only what the whole sequence needs."""
+        """Of the body; only what the whole sequence needs."""
         features, mask = self._features(x, mask)
         with unremembered():
             hidden, _ = self.body(features, None, mask)
@@ -262,7 +340,16 @@ class Classifier(Layer):
         return features, mask
 
     def _classify(self, pooled: Float[Tensor, "*rows size"]) -> Float[Tensor, "*rows classes"]:
-        logits = linear(self.dropout(pooled), self.weight, self.bias)
+        return linear(self.dropout(pooled), self.weight, self.bias)
+
+    def joined(self, found: list[Float[Tensor, "*rows classes"]]) -> Float[Tensor, "*rows classes"]:
+        """The weighed mean of what all say, outside of training divided by the temperature."""
+        logits = found[0]
+        if len(found) > 1:
+            logits = sum(
+                (share * each for share, each in zip(self.shares, found, strict=True)),
+                torch.zeros_like(logits),
+            )
         return logits if self.training else logits / self.temperature
 
     def extra_repr(self) -> str:

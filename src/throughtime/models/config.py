@@ -13,7 +13,7 @@ from throughtime.models.classifier import POOLINGS
 from throughtime.models.heads import LEVELS
 from throughtime.models.scaling import KINDS as SCALINGS
 
-FORMAT = 4
+FORMAT = 5
 """The version of the written form; it grows when an older throughtime could not read it."""
 
 NEURAL = ("window", "rnn", "lstm", "gru", "transformer")
@@ -21,6 +21,11 @@ NEURAL = ("window", "rnn", "lstm", "gru", "transformer")
 
 BASELINES = ("last", "seasonal", "linear", "ngram")
 """Fitted in closed form."""
+
+CLASSIFIERS = (
+    "pooling", "grams", "bag", "letters", "around", "image", "rows", "stochastic_depth",
+)  # fmt: skip
+"""Fields that are for classifiers alone."""
 
 HEADS = ("categorical", "normal", "student", "negative_binomial", "quantiles")
 
@@ -128,6 +133,18 @@ class ModelConfig:
     buckets: int = 65_536
     """Of n-grams: how many vectors they share."""
 
+    bag: int = 0
+    """Of a classifier of texts: tokens of the longest n-grams that speak for classes themselves, in
+    a linear model beside the body; 0: none do."""
+
+    letters: int = 0
+    """Of a classifier of characters: letters of the longest n-grams of letters, from three on, that
+    speak for classes in another linear model; 0: none do."""
+
+    scores: int = 2_097_152
+    """Of each of these linear models: how many numbers it has. N-grams share them, one for each
+    class: of more classes there are fewer buckets."""
+
     around: bool = False
     """Of a classifier: see the whole input, recurrent layers in both directions and a transformer
     as an encoder; else only the past, and there is an answer after every step."""
@@ -195,12 +212,13 @@ class ModelConfig:
         self._one_of("norm", ("layer", "rms"))
         self._one_of("feed_forward", FEED_FORWARDS)
         counts = ("targets", "width", "layers", "heads", "horizon", "patch", "window", "season")
-        for name in (*counts, "lags", "order", "buckets"):
+        for name in (*counts, "lags", "order", "buckets", "scores"):
             self._at_least(name, 1)
         for name in ("tokens", "covariates", "kv_heads", "hidden", "source_tokens"):
             self._at_least(name, 0)
         self._at_least("encoder_layers", 0)
-        self._at_least("classes", 0)
+        for name in ("classes", "bag", "letters"):
+            self._at_least(name, 0)
         self._check_source()
         self._check_classes()
         if "transformer" in (self.kind, self.encoder) and self.width % (2 * self.heads):
@@ -250,7 +268,7 @@ class ModelConfig:
     def _check_classes(self) -> None:
         """What a classifier needs, and what is for it alone."""
         if not self.classes:
-            for name in ("pooling", "grams", "around", "image", "rows", "stochastic_depth"):
+            for name in CLASSIFIERS:
                 if getattr(self, name) != getattr(ModelConfig, name):
                     raise InputError(f"{name} is for a classifier, which has classes")
             return
@@ -271,6 +289,11 @@ class ModelConfig:
             raise InputError("stochastic_depth is for a transformer that sees all (around)")
         if self.grams and (self.grams < 2 or not self.tokens):
             raise InputError(f"grams is {self.grams}, expected at least 2, for texts; or 0")
+        for name in ("bag", "letters"):
+            if getattr(self, name) and (not self.tokens or self.pooling == "none"):
+                raise InputError(f"{name} is for texts with one answer to each, expected 0")
+        if 0 < self.letters < 3:
+            raise InputError(f"letters is {self.letters}, expected at least 3; or 0")
         if self.rows and not self.image:
             raise InputError("rows is for images")
         if self.image:

@@ -26,14 +26,18 @@ def fit_width(config: ModelConfig, target: int) -> ModelConfig:
 
     A transformer's width is a multiple of twice its heads; the rest is in `hidden`.
 
-    Baselines have no width: their config comes back as it is. What was reached is
-    `count(fit_width(config, target))`.
+    Baselines have no width: their config comes back as it is. Nor have linear models of n-grams
+    beside a body (`bag`, `letters`): they come on top, and are as many numbers as `scores` says.
 
     Errors:
         InputError: even the least width has more parameters.
     """
     if config.kind in BASELINES:
         return config
+    if config.bag or config.letters:
+        plain = dataclasses.replace(config, bag=0, letters=0)
+        fitted = fit_width(plain, target)
+        return dataclasses.replace(fitted, bag=config.bag, letters=config.letters)
 
     unit = 2 * config.heads if "transformer" in (config.kind, config.encoder) else 1
 

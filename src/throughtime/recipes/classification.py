@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from throughtime.errors import InputError
 from throughtime.models.config import ModelConfig
 from throughtime.models.sizing import fit_width, usual_width
 from throughtime.tasks.classification import Classification
@@ -40,6 +41,11 @@ def classification(
     said = {"layers": 2 if attends else 1, "dropout": 0.1, **_inputs(task, kind), **(model or {})}
     width = usual_width(kind, said.get("heads", ModelConfig.heads))
     made = ModelConfig(**{"kind": kind, "width": width, "classes": len(task.labels), **said})
+    if made.letters and task.vocabulary is not None and task.vocabulary.kind != "characters":
+        raise InputError(
+            f"letters is for tokens that are characters, and these are {task.vocabulary.kind}; "
+            "--tokens characters makes them so"
+        )
     if parameters is not None and "width" not in said:
         made = fit_width(made, parameters)
     count = len(task.parts.training)

@@ -55,10 +55,11 @@ def reviews(
 ) -> RunConfig:
     """Short texts, some hundred thousand, such as the film reviews of NSMC.
 
-    One layer of 80 in both directions reads characters, each with the n-grams of two to five that
-    end in it (262,144 buckets); the maximum over time is classified. Dropout of 0.5, also of whole
-    n-grams, label smoothing of 0.1, weight decay of 0.1 and three passes: with more the vectors of
-    rare n-grams are learnt by heart.
+    One layer of 128 in both directions reads characters, each with the n-grams of two to four that
+    end in it (65,536 buckets, half of them left out in training); the maximum over time is
+    classified. Beside it answer two linear models, of n-grams of up to five characters and of three
+    to nine letters, for most of what is to be known lies in word forms, of which most are rare.
+    Four passes: with more the vectors of rare n-grams are learnt by heart.
 
     On NSMC a BiLSTM has been published at 86.5 %, self-attention at 87.7 %, and logistic regression
     on n-grams of characters comes to 87.4 %.
@@ -70,20 +71,20 @@ def reviews(
     """
     _check(opened, f"reviews-{kind}", "texts")
     model = {
-        "width": 80,
-        "grams": 5,
-        "buckets": 262_144,
+        "width": 128,
+        "grams": 4,
+        "bag": 5,
+        "letters": 9,
+        "scores": 4_194_304,
         "pooling": "max",
         "dropout": 0.5,
-        "smoothing": 0.1,
     }
     settings = {
         "learning_rate": 2e-3,
         "warmup": 300,
-        "weight_decay": 0.1,
-        "epochs": 3,
+        "epochs": 4,
         "batch_size": 128,
-        "measure": "accuracy",
+        "clip": 0.3,
         **(training or {}),
     }
     return classification(opened, kind, parameters=None, model=model, training=settings)

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.func import grad, jacrev
 
 from throughtime.errors import InputError
 
@@ -42,9 +43,7 @@ def fit_temperature(logits: Tensor, targets: Tensor, *, doubt: float = 0.0) -> f
     References:
         Guo et al. 2017, "On calibration of modern neural networks".
     """
-    _check(logits, targets)
-    if not 0 <= doubt < 1:
-        raise InputError(f"fit_temperature: doubt is {doubt}, expected a share in [0, 1)")
+    _check("fit_temperature", logits, targets, doubt)
     z, y = logits.detach().double(), targets.detach()
     if y.ndim == 1:
         # Relative to what the targets expect: the loss is then log sum exp, and its slope a mean.
@@ -65,6 +64,89 @@ def fit_temperature(logits: Tensor, targets: Tensor, *, doubt: float = 0.0) -> f
     return min(max(1 / best, COLDEST), HOTTEST)
 
 
+def fit_shares(answers: Tensor, targets: Tensor, *, doubt: float = 0.0) -> Tensor:
+    r"""How much each of several models should count, found on the validation part.
+
+    $$w = \arg\min_{w \ge 0} \frac{1}{N} \sum_i -\log \mathrm{softmax}\Big(
+    \sum_k w_k z^{(k)}_i \Big)_{y_i}, \qquad s = w / \sum_k w_k$$
+
+    The loss is convex in w; its size is left to the temperature.
+
+    Args:
+        answers: logits of each model, `[models, rows, classes]`.
+        targets: as of [`fit_temperature`][throughtime.tasks.calibration.fit_temperature].
+        doubt: the same.
+
+    Returns:
+        s, `[models]`, which sum up to 1; alike where nothing is better.
+
+    Errors:
+        InputError: as of `fit_temperature`.
+
+    Examples:
+        >>> right = torch.tensor([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0], [0.0, 2.0]])
+        >>> silent = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, -1.0], [0.0, -1.0]])
+        >>> targets = torch.tensor([0, 1, 0, 1])
+        >>> fit_shares(torch.stack([right, silent]), targets, doubt=0.2)
+        tensor([1., 0.])
+
+    References:
+        Genest and Zidek 1986, "Combining probability distributions: a critique and an annotated
+        bibliography" (the logarithmic opinion pool).
+    """
+    if answers.ndim != 3 or not len(answers):
+        raise InputError(
+            f"fit_shares: answers have shape {list(answers.shape)}, expected [models, rows, "
+            "classes] with at least one of each"
+        )
+    for each in answers:
+        _check("fit_shares", each, targets, doubt)
+    z, models = answers.detach().double(), len(answers)
+    y = targets.detach()
+    if y.ndim == 1:
+        y = torch.nn.functional.one_hot(y.long(), z.shape[2])
+        y = (1 - doubt) * y.double() + doubt / z.shape[2]
+        alone = torch.nn.functional.cross_entropy
+    else:
+        y = (1 - doubt) * y.double() + doubt / 2
+        alone = torch.nn.functional.binary_cross_entropy_with_logits
+
+    def loss(w: Tensor) -> Tensor:
+        return alone(torch.tensordot(w, z, 1), y)
+
+    alike = torch.full((models,), 1 / models, dtype=torch.float64, device=z.device)
+    w = alike
+    for _ in range(200):  # Newton's method among those that are not held at zero
+        slope, bend = grad(loss)(w), jacrev(grad(loss))(w)
+        step = _inside(w, slope, bend)
+        ahead = step > 0  # a step ends where the first of these comes to zero
+        size = min(1.0, float((w[ahead] / step[ahead]).min())) if bool(ahead.any()) else 1.0
+        whole = size == 1
+        while size > 1e-12 and loss((w - size * step).clamp(min=0)) > loss(w):
+            size, whole = size / 2, False
+        before, w = w, (w - size * step).clamp(min=0)
+        w = torch.where(w < 1e-12, 0, w)
+        if size <= 1e-12 or (whole and float((w - before).abs().max()) < 1e-9):
+            break
+    return (w / w.sum() if w.sum() > 0 else alike).float()
+
+
+def _inside(w: Tensor, slope: Tensor, bend: Tensor) -> Tensor:
+    """Newton's step, without those that would leave what is allowed: none is below zero."""
+    free = (w > 0) | (slope < 0)
+    while True:
+        step = torch.zeros_like(w)
+        count = int(free.sum())
+        if not count:
+            return step
+        damped = bend[free][:, free] + 1e-9 * torch.eye(count, dtype=w.dtype, device=w.device)
+        step[free] = torch.linalg.solve(damped, slope[free])
+        outwards = free & (w <= 0) & (step > 0)
+        if not outwards.any():
+            return step
+        free = free & ~outwards
+
+
 def _loss(z: Tensor, y: Tensor, scale: float) -> float:
     """Mean cross-entropy of logits times a scale."""
     if z.ndim == 2:
@@ -82,25 +164,25 @@ def _derivatives(z: Tensor, y: Tensor, scale: float) -> tuple[float, float]:
     return float(((p - y) * z).mean()), float((p * (1 - p) * z**2).mean())
 
 
-def _check(logits: Tensor, targets: Tensor) -> None:
+def _check(name: str, logits: Tensor, targets: Tensor, doubt: float) -> None:
+    if not 0 <= doubt < 1:
+        raise InputError(f"{name}: doubt is {doubt}, expected a share in [0, 1)")
     if logits.ndim != 2 or not logits.numel():
         raise InputError(
-            f"fit_temperature: logits have shape {list(logits.shape)}, expected [rows, classes] "
+            f"{name}: logits have shape {list(logits.shape)}, expected [rows, classes] "
             "with at least one of each"
         )
     rows, classes = logits.shape
     if targets.shape not in ((rows,), (rows, classes)):
         raise InputError(
-            f"fit_temperature: targets have shape {list(targets.shape)}, expected [{rows}] or "
+            f"{name}: targets have shape {list(targets.shape)}, expected [{rows}] or "
             f"[{rows}, {classes}]"
         )
     if not bool(torch.isfinite(logits).all()):
-        raise InputError("fit_temperature: logits hold NaN or infinity, expected finite numbers")
+        raise InputError(f"{name}: logits hold NaN or infinity, expected finite numbers")
     if targets.ndim == 1 and (targets.is_floating_point() or targets.dtype == torch.bool):
-        raise InputError(f"fit_temperature: targets are {targets.dtype}, expected integers")
+        raise InputError(f"{name}: targets are {targets.dtype}, expected integers")
     least, most = targets.min().item(), targets.max().item()
     largest = classes - 1 if targets.ndim == 1 else 1
     if not (least >= 0 and most <= largest):
-        raise InputError(
-            f"fit_temperature: targets lie from {least} to {most}, expected 0 to {largest}"
-        )
+        raise InputError(f"{name}: targets lie from {least} to {most}, expected 0 to {largest}")

@@ -13,7 +13,7 @@ from throughtime.errors import InputError
 from throughtime.layers.line import unremembered
 from throughtime.models.chain import evaluating
 from throughtime.models.classifier import Classifier
-from throughtime.shapes import Tensor
+from throughtime.shapes import Float, Tensor
 
 ROWS = 256
 """Of a batch when a part is scored."""
@@ -91,6 +91,17 @@ def logits(
     with torch.no_grad(), evaluating(model), unremembered():
         for chosen, batch in _batched(model, values, device, rows):
             found[chosen] = model.answer(batch.x, batch.mask).float().cpu()
+    return found
+
+
+def answers(
+    model: Classifier, values: Any, device: torch.device | str = "cpu", rows: int = ROWS
+) -> Float[Tensor, "answers rows classes"]:
+    """What the body of a model and each layer beside it say to examples, as `logits`."""
+    found = torch.zeros(1 + len(model.beside), len(values), model.classes)
+    with torch.no_grad(), evaluating(model), unremembered():
+        for chosen, batch in _batched(model, values, device, rows):
+            found[:, chosen] = torch.stack(model.answers(batch.x, batch.mask)).float().cpu()
     return found
 
 

@@ -19,13 +19,14 @@ from throughtime.data.examples import ExampleParts, Examples
 from throughtime.data.labels import UNKNOWN, Labels, check_missing
 from throughtime.data.text import Vocabulary
 from throughtime.errors import InputError
+from throughtime.layers.gram_bag import GramBag
 from throughtime.layers.line import unremembered
 from throughtime.models.classifier import Classifier
 from throughtime.models.inputs import NumberInputs, TokenInputs
 from throughtime.shapes import Float, Tensor
 from throughtime.state import State
-from throughtime.tasks.calibration import fit_temperature
-from throughtime.tasks.class_logits import Encoder, logits, probabilities, steps_of
+from throughtime.tasks.calibration import fit_shares, fit_temperature
+from throughtime.tasks.class_logits import Encoder, answers, logits, probabilities, steps_of
 from throughtime.tasks.class_scores import class_scores, early_accuracy, several_scores
 from throughtime.tasks.likelihood import Score
 
@@ -148,6 +149,9 @@ class Classification:
                     f"the model knows {known} tokens, the vocabulary has "
                     f"{len(self.vocabulary or ())}"
                 )
+            for layer in model.beside:
+                if isinstance(layer, GramBag):
+                    _spell(layer, self.vocabulary)
         elif self.kind == "series":
             assert isinstance(inputs, NumberInputs)
             inputs.fit([torch.from_numpy(value) for value in values])
@@ -225,8 +229,16 @@ class Classification:
         return {"loss": nats, "one_step": nats, **found}
 
     def calibrate(self, model: Classifier) -> float:
-        """Fit the temperature that the model divides its logits by, on the validation part."""
+        """Fit the temperature that the model divides its logits by, on the validation part.
+
+        Where layers answer beside the body, also the share of each; until then, while training is
+        watched, all count alike.
+        """
         model.temperature.fill_(1.0)
+        if len(model.beside):
+            values, targets = self.coded("validation")
+            said, truths = answers(model, values, self.device), torch.from_numpy(targets)
+            model.shares.copy_(fit_shares(said, truths, doubt=1 / (len(targets) + 1)))
         found, targets = self.known(self.logits(model, "validation"), "validation")
         temperature = fit_temperature(found, targets, doubt=1 / (len(targets) + 1))
         model.temperature.fill_(temperature)
@@ -277,6 +289,9 @@ def loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], State]:
     """The loss summed over examples or steps, the weight of these, and no state.
 
+    In training that of a model in which layers answer beside the body is the mean of the losses of
+    each.
+
     Args:
         model: the model.
         batch: examples.
@@ -293,24 +308,43 @@ def loss(
     with unremembered():
         if model.pool == "none":
             found, _ = model(batch.x, None, batch.mask)
-            found, targets = found.flatten(0, 1), batch.targets.flatten()
+            said, targets = [found.flatten(0, 1)], batch.targets.flatten()
+        elif model.training and len(model.beside):
+            said, targets = model.answers(batch.x, batch.mask), batch.targets
         else:
-            found, targets = model.answer(batch.x, batch.mask), batch.targets
+            said, targets = [model.answer(batch.x, batch.mask)], batch.targets
+    losses = [
+        _loss(found, targets, several=several, smoothing=smoothing, weights=weights)
+        for found in said
+    ]
+    total = torch.stack([each for each, _ in losses]).mean()
+    return total, losses[0][1], ()
+
+
+def _loss(
+    found: Float[Tensor, "rows classes"],
+    targets: Tensor,
+    *,
+    several: bool,
+    smoothing: float,
+    weights: Float[Tensor, "classes"] | None,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The loss of one answer, summed, and its weight."""
     if several:
         smooth = targets * (1 - smoothing) + smoothing / 2
         total = binary_cross_entropy_with_logits(found, smooth.to(found.dtype), reduction="sum")
-        return total, total.new_tensor(targets.numel()), ()
+        return total, total.new_tensor(targets.numel())
     weights = None if weights is None else weights.to(found.device)
     if targets.is_floating_point():  # shares of classes, of images that were mixed
-        return *_of_shares(found, targets, smoothing, weights), ()
+        return _of_shares(found, targets, smoothing, weights)
     found, targets = found[targets != UNKNOWN], targets[targets != UNKNOWN]
     if weights is None:
         total = cross_entropy(found, targets, label_smoothing=smoothing, reduction="sum")
-        return total, total.new_tensor(len(targets)), ()
+        return total, total.new_tensor(len(targets))
     # Each row by the weight of its own class. `cross_entropy` would weigh the share that smoothing
     # gives to another class by that one's: a rare class would be the best answer everywhere.
     rows = cross_entropy(found, targets, label_smoothing=smoothing, reduction="none")
-    return (weights[targets] * rows).sum(), weights[targets].sum(), ()
+    return (weights[targets] * rows).sum(), weights[targets].sum()
 
 
 def _of_shares(
@@ -338,6 +372,17 @@ def _score(found: Tensor, targets: Tensor) -> Score:
     else:
         nats = float(cross_entropy(found.double(), targets))
     return Score(nats, nats, float(targets.numel()), ())
+
+
+def _spell(bag: GramBag, vocabulary: Vocabulary) -> None:
+    """Tell a bag the letters of the tokens, unless somebody has."""
+    if bag.tokens != len(vocabulary) + 1:
+        raise InputError(
+            f"the GramBag beside the body knows {bag.tokens} tokens, expected "
+            f"{len(vocabulary) + 1}: those of the vocabulary and the begin marker"
+        )
+    if bag.spelled and not bag.letters[:, 1:].any():
+        bag.spell(vocabulary.letters())
 
 
 def _check_known(parts: ExampleParts) -> None:
