@@ -8,7 +8,7 @@ import pytest
 from tests.commands.class_files import TINY, texts, write_images, write_texts, write_ts
 from tests.commands.conftest import fine, refusal
 from throughtime.commands.checking import able
-from throughtime.models.config import NEURAL
+from throughtime.models.config import NEURAL, ModelConfig
 from throughtime.training.run import load_run
 
 
@@ -122,6 +122,7 @@ def test_linear_models_beside_a_body(tmp_path):
         found[name] = json.loads(out)["metrics"]["gru"]
     model = load_run(tmp_path / "run").config.model
     assert (model.bag, model.letters) == (2, 4)
+    assert model.scores < ModelConfig.scores  # as many as so few texts can fill
     assert model.width == load_run(tmp_path / "plain").config.model.width
     more = found["run"]["parameters"] - found["plain"]["parameters"]
     assert more == 2 * model.scores

@@ -1,5 +1,6 @@
 """A model that tells classes apart."""
 
+from dataclasses import replace
 from typing import Any
 
 from throughtime.errors import InputError
@@ -46,6 +47,8 @@ def classification(
             f"letters is for tokens that are characters, and these are {task.vocabulary.kind}; "
             "--tokens characters makes them so"
         )
+    if (made.bag or made.letters) and "scores" not in said:
+        made = replace(made, scores=_scores(task, made))
     if parameters is not None and "width" not in said:
         made = fit_width(made, parameters)
     count = len(task.parts.training)
@@ -83,6 +86,16 @@ def _inputs(task: Classification, kind: str) -> dict[str, Any]:
     if kind == "window":
         fields["window"] = 4
     return fields
+
+
+def _scores(task: Classification, made: ModelConfig) -> int:
+    """As many as could be learnt at all: of few texts a large table would only take time.
+
+    For each class one for every n-gram of the training part, and no more than usual.
+    """
+    tokens = sum(map(len, task.coded("training")[0]))
+    grams = tokens * max(made.bag, 3 * made.letters) * made.classes
+    return min(ModelConfig.scores, 1 << max(1, grams).bit_length())
 
 
 def patch_side(height: int, width: int, most: int = 50) -> int:
