@@ -61,7 +61,7 @@ class GramBag(Layer):
             every weight: with r the scores of rare n-grams are learnt in few of them. On short
             reviews 10 was better than 3 and 20 at a learning rate of 2e-3.
         letters: the letters of each token, at most three, numbers from 1 on; None: every token is
-            one letter. See [`spell`][throughtime.layers.GramBag.spell].
+            one letter. See [`spell`][throughtime.layers.gram_bag.GramBag.spell].
 
     Attributes:
         weight: W, `[buckets, output_size]`; zeros, so that what was never seen says nothing.
