@@ -20,7 +20,7 @@ from throughtime.data.example_batches import ExampleBatch
 from throughtime.models.building import make
 from throughtime.models.config import ModelConfig
 from throughtime.models.sizing import parameters
-from throughtime.tasks import classification
+from throughtime.tasks import class_loss
 
 IMAGE, PATCH, CLASSES, BATCH = 28, 4, 10, 128
 SIZES = {"4 x 64": (4, 64, 4), "6 x 128": (6, 128, 4)}
@@ -67,7 +67,7 @@ class Ours(nn.Module):
         )  # fmt: skip
 
     def loss(self, x, y):
-        total, count, _ = classification.loss(self.model, ExampleBatch(x, y), None)
+        total, count, _ = class_loss.loss(self.model, ExampleBatch(x, y), None)
         return total / count
 
 

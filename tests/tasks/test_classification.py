@@ -19,7 +19,8 @@ from throughtime.models import Classifier, TokenInputs
 from throughtime.models.building import make as make_any
 from throughtime.models.config import ModelConfig
 from throughtime.tasks.class_logits import Encoder, answers, logits, probabilities
-from throughtime.tasks.classification import Classification, loss
+from throughtime.tasks.class_loss import loss
+from throughtime.tasks.classification import Classification
 from throughtime.training import TrainingConfig, train
 
 

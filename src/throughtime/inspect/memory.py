@@ -19,7 +19,7 @@ from throughtime.models.classifier import Classifier
 from throughtime.shapes import Float, Tensor
 from throughtime.state import State
 from throughtime.tasks.class_logits import logits
-from throughtime.tasks.classification import loss as class_loss
+from throughtime.tasks.class_loss import loss as class_loss
 
 if TYPE_CHECKING:
     from throughtime.inspect.drawing import Axes

@@ -338,3 +338,12 @@ def orthogonal_blocks_(weight: Tensor, blocks: int) -> None:
     """
     for block in weight.chunk(blocks):
         nn.init.orthogonal_(block)
+
+
+def check_ids(layer: str, x: Tensor, name: str = "x") -> None:
+    """Refuse what are not the ids of tokens, `[batch, time]`."""
+    if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
+        raise InputError(
+            f"{layer}: {name} is {x.dtype} of shape {list(x.shape)}, "
+            "expected token ids [batch, time]"
+        )

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from throughtime.errors import InputError
-from throughtime.layers.base import Layer, check_size
-from throughtime.layers.grams import buckets_of, check_ids, windows_of
+from throughtime.layers.base import Layer, check_ids, check_size
+from throughtime.layers.grams import buckets_of, windows_of
 from throughtime.layers.window import Window
 from throughtime.shapes import Bool, Float, Int, Shaped, Tensor
 from throughtime.state import State, register

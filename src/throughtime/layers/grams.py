@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from throughtime.errors import InputError
-from throughtime.layers.base import Layer, check_size
+from throughtime.layers.base import Layer, check_ids, check_size
 from throughtime.layers.window import Window, WindowState
 from throughtime.shapes import Bool, Float, Int, Tensor
 from throughtime.state import State, register
@@ -191,11 +191,3 @@ def windows_of(
     before = WindowState(past.double().unsqueeze(-1))
     found, after = window.run(numbers.double().unsqueeze(-1), before, mask, reset)
     return found.long(), after.past.squeeze(-1).long()
-
-
-def check_ids(name: str, x: Tensor) -> None:
-    """Refuse what are not the ids of tokens."""
-    if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
-        raise InputError(
-            f"{name}: x is {x.dtype} of shape {list(x.shape)}, expected token ids [batch, time]"
-        )

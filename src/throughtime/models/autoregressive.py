@@ -11,7 +11,7 @@ import torch
 from torch.distributions import Distribution
 
 from throughtime.errors import InputError
-from throughtime.layers.base import Layer, same_form
+from throughtime.layers.base import Layer, check_ids, same_form
 from throughtime.models.chain import (
     befores,
     check_covariates,
@@ -142,11 +142,7 @@ class Autoregressive(Layer):
         """Token ids have no axis of features; numbers are as for any layer."""
         if not self.inputs.discrete:
             return super().check(x, state, mask, reset)
-        if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
-            raise InputError(
-                f"{type(self).__name__}: x is {x.dtype} of shape {list(x.shape)}, "
-                "expected token ids [batch, time]"
-            )
+        check_ids(type(self).__name__, x)
         self.check_marks(x, mask, reset)
         self.check_state(state, x.shape[0])
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from throughtime.errors import InputError
-from throughtime.layers.base import Layer, check_size
+from throughtime.layers.base import Layer, check_ids, check_size
 from throughtime.layers.position import Position
 from throughtime.layers.stateless import Embedding, Linear, Norm
 from throughtime.layers.transformer import Encoder
@@ -172,7 +172,7 @@ class Bert(Layer):
         """
         self.check(x, state, mask, reset)
         if types is not None:
-            self._check_ids("types", types)
+            check_ids("Bert", types, "types")
             if types.shape != x.shape:
                 raise InputError(
                     f"Bert: types has shape {list(types.shape)}, expected {list(x.shape)}, as of x"
@@ -191,7 +191,7 @@ class Bert(Layer):
 
     def check(self, x: Tensor, state: State, mask: Tensor | None, reset: Tensor | None) -> None:
         """Token ids have no axis of features, and positions end somewhere."""
-        self._check_ids("x", x)
+        check_ids("Bert", x)
         if x.shape[1] > self.length:
             raise InputError(f"Bert: x has {x.shape[1]} steps, expected at most {self.length}")
         self.check_marks(x, mask, reset)
@@ -246,13 +246,6 @@ class Bert(Layer):
         placed, _ = self.position(vectors, None, mask, reset)
         embedded = tap(self, "embedded", self.norm(placed, (), mask)[0], mask)
         return tap(self, "output", self.encoder(embedded, None, mask, reset)[0], mask)
-
-    def _check_ids(self, name: str, x: Tensor) -> None:
-        if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
-            raise InputError(
-                f"Bert: {name} is {x.dtype} of shape {list(x.shape)}, "
-                "expected token ids [batch, time]"
-            )
 
     def _has(self, name: str, head: Any) -> Any:
         if head is None:

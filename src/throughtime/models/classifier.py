@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from throughtime.errors import InputError
-from throughtime.layers.base import Layer, check_size
+from throughtime.layers.base import Layer, check_ids, check_size
 from throughtime.layers.line import unremembered
 from throughtime.layers.pooling import ends, last, make_pooling
 from throughtime.models.image_inputs import ImageInputs
@@ -203,12 +203,8 @@ class Classifier(Layer):
             if mask is not None or reset is not None:
                 name = "mask" if reset is None else "reset"
                 raise InputError(f"Classifier: got a {name}, expected none: images have no padding")
-        elif x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
-            raise InputError(
-                f"Classifier: x is {x.dtype} of shape {list(x.shape)}, "
-                "expected token ids [batch, time]"
-            )
         else:
+            check_ids("Classifier", x)
             self.check_marks(x, mask, reset)
         self.check_state(state, x.shape[0])
 

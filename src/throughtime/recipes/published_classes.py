@@ -84,7 +84,7 @@ def reviews(
         "warmup": 300,
         "epochs": 4,
         "batch_size": 128,
-        "clip": 0.3,
+        "clip": 0.3,  # of the mean of three losses: for each about what 1 is for one alone
         **(training or {}),
     }
     return classification(opened, kind, parameters=None, model=model, training=settings)

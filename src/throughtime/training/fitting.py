@@ -14,7 +14,7 @@ from throughtime.models.autoregressive import Autoregressive
 from throughtime.models.building import make
 from throughtime.models.config import BASELINES
 from throughtime.models.encoder_decoder import EncoderDecoder
-from throughtime.tasks import classification, likelihood, translation
+from throughtime.tasks import class_loss, likelihood, translation
 from throughtime.tasks.classification import Classification
 from throughtime.tasks.forecasting import Forecasting
 from throughtime.tasks.glance import glance
@@ -106,7 +106,7 @@ def _loss(config: RunConfig, opened: Opened) -> Loss:
     task, training = opened.task, config.training
     if isinstance(task, Classification):
         return partial(
-            classification.loss,
+            class_loss.loss,
             several=task.labels.kind == "several",
             smoothing=config.model.smoothing,
             weights=task.weights,
